@@ -1,0 +1,1 @@
+"""The spine: what an audit is."""

@@ -1,0 +1,106 @@
+"""One byte string for one value: canonical JSON, digests, and generators named after what they feed.
+
+Canonical JSON here is RFC 8785 in spirit: keys sorted, no white space, UTF-8, shortest round-trip floats. NaN is
+refused; an infinite limit of an interval is written as the string "inf" or "-inf", which JSON can carry.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+
+__all__ = ["FrozenMap", "canonical_json", "digest", "generator", "sha256", "to_plain"]
+
+
+class FrozenMap(Mapping[str, Any]):
+    """A mapping that cannot change, compares by content, and keeps its keys sorted."""
+
+    __slots__ = ("_items",)
+
+    def __init__(self, items: Mapping[str, Any] | None = None) -> None:
+        self._items: dict[str, Any] = dict(sorted((items or {}).items()))
+
+    def __getitem__(self, key: str) -> Any:
+        return self._items[key]
+
+    def __iter__(self) -> Any:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._items.items()))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Mapping) and self._items == dict(other)
+
+    def __repr__(self) -> str:
+        return f"FrozenMap({self._items!r})"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return FrozenMap, (self._items,)
+
+
+def to_plain(value: Any) -> Any:
+    """Turn a noun into dicts, lists, strings and numbers; NaN raises ValueError."""
+    if value is None or isinstance(value, (bool, int, str)) and not isinstance(value, Enum):
+        return value
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, float):
+        if math.isnan(value):
+            raise ValueError("NaN cannot be written into a record")
+        if not math.isfinite(value):
+            return "inf" if value > 0 else "-inf"
+        return int(value) if value.is_integer() and abs(value) < 2**53 else value  # as RFC 8785: 1.0 is 1
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        shown = (f for f in dataclasses.fields(value) if f.metadata.get("plain", True))
+        return {f.name: to_plain(getattr(value, f.name)) for f in shown}
+    if isinstance(value, Mapping):
+        return {str(k): to_plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_plain(v) for v in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted(to_plain(v) for v in value)
+    if hasattr(value, "item"):  # a NumPy scalar
+        return to_plain(value.item())
+    raise TypeError(f"a {type(value).__name__} cannot be written into a record")
+
+
+def canonical_json(value: Any) -> bytes:
+    """The canonical bytes of `value` (any noun, or plain data)."""
+    text = json.dumps(
+        to_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+    return text.encode("utf-8", "surrogatepass")
+
+
+def sha256(data: bytes) -> str:
+    """Hexadecimal SHA-256 of bytes."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def digest(value: Any) -> str:
+    """Hexadecimal SHA-256 of the canonical JSON of `value`."""
+    return sha256(canonical_json(value))
+
+
+def generator(seed: int, name: str) -> Generator:
+    """The random generator called `name` under the plan's one seed.
+
+    `SeedSequence(seed, spawn_key=SHA-256(name) as eight 32-bit words)`: streams with different names are
+    independent, and the same name gives the same stream whatever ran before it.
+    """
+    import numpy as np
+
+    words = tuple(int(word) for word in np.frombuffer(hashlib.sha256(name.encode()).digest(), dtype="<u4"))
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=words))

@@ -1,0 +1,171 @@
+"""What goes into a probe: the model under audit, the rows it is asked about, and the references beside it.
+
+Class codes. A classifier's answers are codes into `Sample.classes`, whatever the model calls its classes: the adapter
+that loads a model maps them once. For a binary task `Sample.classes` is (negative, positive), so code 1 is the
+favourable decision. A regressor answers with numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+
+from steelyard.audit.canonical import FrozenMap
+from steelyard.audit.types import (
+    Capability,
+    Data,
+    Failure,
+    Finding,
+    Inapplicable,
+    MetricSpec,
+    Modality,
+    Task,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.random import Generator
+    from numpy.typing import NDArray
+
+__all__ = ["Groups", "Probe", "References", "Sample", "Target"]
+
+UNKNOWN = "unknown"
+
+
+@runtime_checkable
+class Target(Protocol):
+    """A model, seen through what it can do.
+
+    `name` is how findings call it ("candidate", "baseline/logistic"); `fingerprint` changes when the model does.
+    A method whose capability is not listed raises `NotApplicable`.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def task(self) -> Task: ...
+
+    @property
+    def capabilities(self) -> frozenset[Capability]: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    def predict(self, inputs: Any) -> NDArray[Any]:
+        """(n,) class codes, int64; (n,) float64 for a regressor."""
+        ...
+
+    def predict_proba(self, inputs: Any) -> NDArray[np.float64]:
+        """(n, classes) probabilities in the order of `Sample.classes`; rows sum to 1."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Groups:
+    """One protected attribute: `codes` (n,) into `levels`. Missing values are the level "unknown", never dropped.
+
+    `unknown` is its code, or -1 where nothing is missing. It is counted and shown; it takes part in contrasts only
+    when the plan says so (`data.unknown: compare`), since it is not a group of people but the lack of an answer.
+    """
+
+    codes: NDArray[np.int64]
+    levels: tuple[str, ...]
+    unknown: int = -1
+    compare_unknown: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """The rows a target is asked about.
+
+    `labels` (n,) are codes into `classes`, or floats for regression, or None where the data has none. `weights` (n,)
+    are positive survey weights; `clusters` (n,) are codes of the person (or other unit) a row belongs to. `inputs` is
+    what the target takes (a data frame or an array of n rows). `fingerprint` is a digest of all of it.
+    """
+
+    inputs: Any
+    labels: NDArray[Any] | None
+    task: Task
+    modality: Modality
+    fingerprint: str
+    classes: tuple[str, ...] = ()
+    groups: Mapping[str, Groups] = field(default_factory=FrozenMap)
+    weights: NDArray[np.float64] | None = None
+    clusters: NDArray[np.int64] | None = None
+    ids: NDArray[Any] | None = None
+    split: str = "test"
+    min_n: int = 30
+    notes: tuple[str, ...] = ()  # what a reader must know of how the rows came to be: rows dropped, values missing
+
+    @property
+    def n(self) -> int:
+        """How many rows."""
+        return len(self.inputs)
+
+    @property
+    def provides(self) -> frozenset[Data]:
+        """What of `Data` is here."""
+        found = set()
+        if self.labels is not None:
+            found.add(Data.LABELS)
+        if self.groups:
+            found.add(Data.GROUPS)
+        return frozenset(found)
+
+
+class References(Mapping[str, Target]):
+    """The reference models beside the candidate, by name. `family("baseline")` gives every "baseline/…"."""
+
+    def __init__(self, targets: Mapping[str, Target] | None = None) -> None:
+        self._targets = dict(targets or {})
+
+    def __getitem__(self, name: str) -> Target:
+        return self._targets[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._targets)
+
+    def __len__(self) -> int:
+        return len(self._targets)
+
+    def family(self, name: str) -> References:
+        """The references called `name` or `name/…`."""
+        return References(
+            {key: t for key, t in self._targets.items() if key == name or key.startswith(f"{name}/")}
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """A question put to a target. Its fields are its settings and its serialised form.
+
+    A subclass is a frozen dataclass that sets the class variables and writes `run`, which yields findings as they
+    are ready, and `Failure` rows for the parts that cannot be measured. Raise `NotApplicable` where the probe does not fit and
+    `ProbeError` where it fits but no honest number comes out; any other exception is a crash, and also a `Failure`.
+    """
+
+    id: ClassVar[str]
+    version: ClassVar[int] = 1
+    requires: ClassVar[frozenset[Capability | Data]] = frozenset()
+    tasks: ClassVar[frozenset[Task]] = frozenset(Task)
+    metrics: ClassVar[tuple[MetricSpec, ...]] = ()
+
+    @property
+    def family(self) -> str:
+        """The part of the id before the first dot."""
+        return self.id.split(".", 1)[0]
+
+    def run(
+        self, target: Target, sample: Sample, references: References, rng: Generator
+    ) -> Iterator[Finding | Failure | Inapplicable]:
+        """Yield what was measured."""
+        raise NotImplementedError
+
+    def spec(self, metric: str) -> MetricSpec:
+        """The definition of one of this probe's metric ids."""
+        return next(spec for spec in self.metrics if spec.id == metric)

@@ -1,0 +1,1 @@
+"""Tables into samples, and the bundled data sets."""

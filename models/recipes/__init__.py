@@ -1,0 +1,1 @@
+"""Reference models, each small and readable."""

@@ -1,0 +1,1 @@
+"""Who does the model treat differently?"""

@@ -1,0 +1,1 @@
+"""Intervals, simultaneous inference, claims and power: the numbers behind every verdict."""

@@ -1,0 +1,1 @@
+"""Who is told, and how: HTML, Markdown and machine formats, from the record alone."""
