@@ -77,6 +77,7 @@ class Groups:
     levels: tuple[str, ...]
     unknown: int = -1
     compare_unknown: bool = False
+    reference: str = ""  # the level the plan compares the others with; empty: the largest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,6 +29,7 @@ __all__ = [
     "MetricSpec",
     "Modality",
     "Normal",
+    "Reading",
     "Scalar",
     "Status",
     "Task",
@@ -36,6 +37,10 @@ __all__ = [
 ]
 
 Scalar = str | int | float | bool
+
+# What a number can support. An attack can refute a claim of safety but not prove it: its gates read fail or not_refuted.
+# A disclosure has no pass mark: its gates read reported.
+Reading = Literal["measurement", "attack", "disclosure"]
 
 
 class Capability(StrEnum):
@@ -146,6 +151,7 @@ class MetricSpec:
     source: str = ""
     not_shown: str = ""
     aliases: tuple[str, ...] = ()
+    reading: Reading = "measurement"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,6 +219,7 @@ class Contrasts:
     reference: tuple[tuple[str, str], ...] = ()  # (attribute, reference group)
     min_n: int = 30
     draws: int = 2000
+    seed: int = 0  # of the resamples; drawn by the probe from its own generator
     kind: Literal["contrasts"] = "contrasts"
 
 
@@ -242,6 +249,7 @@ class Finding:
     evidence: tuple[Evidence, ...] = ()
     not_shown: str = ""
     exploratory: bool = False
+    reading: Reading = "measurement"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "where", FrozenMap(self.where))
