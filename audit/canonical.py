@@ -52,7 +52,7 @@ class FrozenMap(Mapping[str, Any]):
 
 def to_plain(value: Any) -> Any:
     """Turn a noun into dicts, lists, strings and numbers; NaN raises ValueError."""
-    if value is None or isinstance(value, (bool, int, str)) and not isinstance(value, Enum):
+    if value is None or (isinstance(value, (bool, int, str)) and not isinstance(value, Enum)):
         return value
     if isinstance(value, Enum):
         return value.value
@@ -78,9 +78,7 @@ def to_plain(value: Any) -> Any:
 
 def canonical_json(value: Any) -> bytes:
     """The canonical bytes of `value` (any noun, or plain data)."""
-    text = json.dumps(
-        to_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    )
+    text = json.dumps(to_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return text.encode("utf-8", "surrogatepass")
 
 

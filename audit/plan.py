@@ -10,7 +10,6 @@ from datetime import date
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-
 from steelyard.audit.canonical import digest
 
 __all__ = [
@@ -72,8 +71,12 @@ class DataPart(_Part):
     id: str | None = Field(None, description="A row id; duplicates are refused.")
     task: Literal["binary", "multiclass", "regression"] | None = Field(None, description="Default: inferred.")
     min_n: int = Field(30, ge=2, description="The least n of a group for inference.")
-    unknown: Literal["show", "compare"] = Field("show", description="Rows whose group is missing: shown, or compared too.")
-    reference_groups: dict[str, str] = Field(default_factory=dict, description="attribute: group to compare the others with.")
+    unknown: Literal["show", "compare"] = Field(
+        "show", description="Rows whose group is missing: shown, or compared too."
+    )
+    reference_groups: dict[str, str] = Field(
+        default_factory=dict, description="attribute: group to compare the others with."
+    )
 
 
 class GatePart(_Part):

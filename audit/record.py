@@ -1,7 +1,7 @@
 """The record of an audit: all that was measured and judged, and the digest that covers it.
 
-`record.json` alone feeds every report. Its digest covers the plan, the fingerprints, the findings, failures and verdicts
-and the versions; host, times and cost are kept in `environment`, outside it, so that the same plan, data and model give
+`record.json` alone feeds every report. Its digest covers the plan, the fingerprints, the findings, failures and
+verdicts and the versions; host, times and cost are kept in `environment`, outside it, so that the same plan, data and model give
 the same digest on another day.
 """
 
@@ -99,9 +99,7 @@ class Record:
 
     def computed_digest(self) -> str:
         """SHA-256 of the canonical JSON of all but `environment` and `digest`."""
-        covered = {
-            f.name: getattr(self, f.name) for f in fields(self) if f.name not in {"environment", "digest"}
-        }
+        covered = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in {"environment", "digest"}}
         return digest(covered)
 
     def to_plain(self) -> dict[str, Any]:

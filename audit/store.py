@@ -52,7 +52,10 @@ def storage(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reasons = {
-            errno.ENOSPC: ("the disk is full", "free some space and run again with --resume: what was measured is kept"),
+            errno.ENOSPC: (
+                "the disk is full",
+                "free some space and run again with --resume: what was measured is kept",
+            ),
             errno.EDQUOT: ("the disk quota is used up", "free some space and run again with --resume"),
             errno.EACCES: ("no permission to write here", "choose another folder with --out"),
             errno.EPERM: ("no permission to write here", "choose another folder with --out"),

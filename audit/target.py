@@ -42,19 +42,29 @@ class Target(Protocol):
     """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """How findings call it."""
+        ...
 
     @property
-    def kind(self) -> str: ...
+    def kind(self) -> str:
+        """The kind of adapter: sklearn, predictions, python, recipe …"""
+        ...
 
     @property
-    def task(self) -> Task: ...
+    def task(self) -> Task:
+        """What kind of answer it gives."""
+        ...
 
     @property
-    def capabilities(self) -> frozenset[Capability]: ...
+    def capabilities(self) -> frozenset[Capability]:
+        """What it can truly do."""
+        ...
 
     @property
-    def fingerprint(self) -> str: ...
+    def fingerprint(self) -> str:
+        """Changes when the model does."""
+        ...
 
     def predict(self, inputs: Any) -> NDArray[Any]:
         """(n,) class codes, int64; (n,) float64 for a regressor."""
@@ -136,9 +146,7 @@ class References(Mapping[str, Target]):
 
     def family(self, name: str) -> References:
         """The references called `name` or `name/…`."""
-        return References(
-            {key: t for key, t in self._targets.items() if key == name or key.startswith(f"{name}/")}
-        )
+        return References({key: t for key, t in self._targets.items() if key == name or key.startswith(f"{name}/")})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,8 +154,9 @@ class Probe:
     """A question put to a target. Its fields are its settings and its serialised form.
 
     A subclass is a frozen dataclass that sets the class variables and writes `run`, which yields findings as they
-    are ready, and `Failure` rows for the parts that cannot be measured. Raise `NotApplicable` where the probe does not fit and
-    `ProbeError` where it fits but no honest number comes out; any other exception is a crash, and also a `Failure`.
+    are ready, and `Failure` rows for the parts that cannot be measured. Raise `NotApplicable` where the probe does not
+    fit and `ProbeError` where it fits but no honest number comes out; any other exception is a crash, and also a
+    `Failure`.
     """
 
     id: ClassVar[str]

@@ -38,8 +38,8 @@ __all__ = [
 
 Scalar = str | int | float | bool
 
-# What a number can support. An attack can refute a claim of safety but not prove it: its gates read fail or not_refuted.
-# A disclosure has no pass mark: its gates read reported.
+# What a number can support. An attack can refute a claim of safety but not prove it: its gates read fail or
+# not_refuted. A disclosure has no pass mark: its gates read reported.
 Reading = Literal["measurement", "attack", "disclosure"]
 
 
@@ -293,7 +293,8 @@ class Verdict:
     `estimate` is the deciding one. `p_fail` is the p-value of "the tolerance is broken somewhere", `p_fail_adjusted`
     the same after Holm over the gates of the family, `p_pass` that of "the tolerance holds everywhere". `n_needed` is
     the n per group that would decide at 80 % power if the estimate were the truth, `n_needed_at_parity` if there were
-    no gap. `explanation` says why, where the verdict and the printed interval seem to disagree or something is left out.
+    no gap. `explanation` says why, where the verdict and the printed interval seem to disagree or something is left
+    out.
     """
 
     gate: int

@@ -1,0 +1,133 @@
+"""Is the candidate no worse than its references? The two claims of a gate with `versus` and `not_worse_by`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from steelyard.audit.errors import ProbeError
+from steelyard.audit.plan import GatePart
+from steelyard.audit.types import Contrasts, Direction, Estimate, MetricSpec
+from steelyard.audit.weigh import Weighed, basis_for, matching, scalars, scope_of, why_missing
+
+if TYPE_CHECKING:
+    from steelyard.audit.judge import Measured
+
+__all__ = ["versus"]
+
+
+def versus(gate: GatePart, spec: MetricSpec, alpha: float, measured: Measured) -> Weighed:
+    """Weigh "not worse than the reference by more than …", against each reference the gate names.
+
+    A fail claims that the candidate is worse than some reference (Bonferroni over them); a pass that it is not worse
+    than any. Where the probe measured the paired gain on the same rows, that decides; else the intervals of the two
+    models do, each at half of alpha, which is valid whatever their correlation, and wider.
+    """
+    margin = gate.not_worse_by or 0.0
+    names = sorted(
+        {f.target for f in measured.findings if f.target == gate.versus or f.target.startswith(f"{gate.versus}/")}
+    )
+    names = [name for name in names if name != measured.candidate]
+    if not names:
+        return Weighed(missing=f"no reading of a reference called {gate.versus!r}")
+    weighed = [_versus_one(gate, spec, name, margin, alpha, measured) for name in names]
+    for name, one in zip(names, weighed, strict=True):
+        if one.p_fail is None or one.p_pass is None:
+            return replace(one, estimate=None, missing=f"versus {name}: {one.missing or 'nothing to compare'}")
+    worst = min(range(len(names)), key=lambda i: (weighed[i].p_fail or 0.0, -(weighed[i].p_pass or 0.0)))
+    return replace(
+        weighed[worst],
+        p_fail=min(1.0, len(names) * min(w.p_fail for w in weighed if w.p_fail is not None)),
+        p_pass=max(w.p_pass for w in weighed if w.p_pass is not None),
+        detail={**weighed[worst].detail, "versus": names[worst], "references": len(names)},
+    )
+
+
+def _versus_one(
+    gate: GatePart, spec: MetricSpec, name: str, margin: float, alpha: float, measured: Measured
+) -> Weighed:
+    wanted = {**gate.where, "versus": name}
+    gain = [
+        f
+        for f in measured.findings
+        if f.metric == f"{spec.id}-gain" and f.target == measured.candidate and dict(f.where) == wanted
+    ]
+    if gain:
+        return scalars(gate.model_copy(update={"min": -margin, "max": None}), gain, alpha, ())
+    return _unpaired(gate, spec, name, margin, alpha, measured)
+
+
+def _unpaired(gate: GatePart, spec: MetricSpec, name: str, margin: float, alpha: float, measured: Measured) -> Weighed:
+    """Candidate against reference from their separate intervals; p-values by bisection on alpha."""
+    if spec.direction is Direction.NONE:
+        return Weighed(missing=f"{spec.id} has no better direction, so nothing can be worse")
+    theirs = replace(measured, candidate=name)
+    pair = [_limits_of(gate, spec, side) for side in (measured, theirs)]
+    if isinstance(pair[0], str) or isinstance(pair[1], str):
+        return Weighed(missing=next(p for p in pair if isinstance(p, str)))
+    (mine, limits), (other, limits_other) = pair
+    sign = 1.0 if spec.direction is Direction.LOWER else -1.0
+
+    def excess(level: float) -> tuple[float, float]:
+        """Limits of how much worse the candidate is, at joint confidence `level`."""
+        each = 1 - (1 - level) / 2
+        (a, b), (c, d) = limits(each), limits_other(each)
+        low, high = (a - d, b - c) if sign > 0 else (c - b, d - a)
+        return low, high
+
+    low, high = excess(1 - alpha)
+    value = sign * (mine.value - other.value)
+    return Weighed(
+        estimate=Estimate(
+            value=value,
+            low=low,
+            high=high,
+            level=1 - alpha,
+            n=mine.n,
+            method="difference of two intervals, each at half of alpha; positive is worse than the reference",
+        ),
+        p_fail=_smallest_alpha(lambda level: excess(level)[0] > margin),
+        p_pass=_smallest_alpha(lambda level: excess(level)[1] <= margin),
+        notes=("Compared from two separate intervals, not row by row, so the evidence is weaker than it could be.",),
+    )
+
+
+def _smallest_alpha(holds: Callable[[float], bool]) -> float:
+    """The smallest alpha of a grid at which a claim holds at confidence 1 - alpha; 1 where it never does."""
+    grid = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.025, 0.03, 0.035, 0.04, 0.045, 0.05, 0.1, 0.2, 0.5]
+    return next((a for a in grid if holds(1 - a)), 1.0)
+
+
+def _limits_of(
+    gate: GatePart, spec: MetricSpec, measured: Measured
+) -> tuple[Estimate, Callable[[float], tuple[float, float]]] | str:
+    from steelyard.probes.stats.claims import interval
+    from steelyard.probes.stats.joint import joint_of
+    from steelyard.probes.stats.table import CountTable
+
+    mine = [
+        f
+        for f in measured.findings
+        if f.metric == spec.id and f.target == measured.candidate and "versus" not in f.where
+    ]
+    joint = [f for f in mine if isinstance(f.basis, Contrasts)]
+    if joint:
+        basis = basis_for(joint, scope_of(gate, measured.attributes))
+        table = CountTable.from_bytes(measured.table(basis.table))
+
+        def limits(level: float) -> tuple[float, float]:
+            estimate = joint_of(basis, table, level).estimate
+            if estimate.low is None or estimate.high is None:
+                raise ProbeError("the contrast has no interval", where=spec.id)
+            return estimate.low, estimate.high
+
+        try:
+            return joint_of(basis, table, 0.95).estimate, limits
+        except ProbeError as error:
+            return str(error)
+    chosen = [f for f in matching(gate, mine) if dict(f.where) == dict(gate.where)]
+    if len(chosen) != 1 or chosen[0].basis is None:
+        return why_missing(gate, spec, mine, measured)
+    basis_ = chosen[0].basis
+    return chosen[0].estimate, lambda level: interval(basis_, level)  # type: ignore[arg-type]

@@ -1,0 +1,181 @@
+"""Which findings does a gate speak of, and how strong are its two claims on them?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+from steelyard.audit.canonical import FrozenMap
+from steelyard.audit.errors import ProbeError
+from steelyard.audit.plan import GatePart
+from steelyard.audit.types import Contrasts, Estimate, Finding, MetricSpec, Scalar
+
+if TYPE_CHECKING:
+    from steelyard.audit.judge import Measured
+
+__all__ = ["Weighed", "absolute", "basis_for", "matching", "scalars", "scope_of", "why_missing"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weighed:
+    """A gate's two p-values and the estimate that decides; without one, `missing` says why nothing was measured."""
+
+    estimate: Estimate | None = None
+    p_fail: float | None = None
+    p_pass: float | None = None
+    detail: Mapping[str, Scalar] = field(default_factory=FrozenMap)
+    notes: tuple[str, ...] = ()
+    missing: str = ""
+    needed: Callable[[], Any] | None = None
+
+
+def absolute(gate: GatePart, spec: MetricSpec, alpha: float, measured: Measured) -> Weighed:
+    """Weigh `max` and `min` of a gate against the candidate's findings."""
+    mine = [
+        f
+        for f in measured.findings
+        if f.metric == spec.id and f.target == measured.candidate and "versus" not in f.where
+    ]
+    joint = [f for f in mine if isinstance(f.basis, Contrasts)]
+    if joint:
+        return _contrasts(gate, joint, alpha, measured)
+    chosen = matching(gate, mine)
+    if not chosen:
+        return Weighed(missing=why_missing(gate, spec, mine, measured))
+    return scalars(gate, chosen, alpha, _left_out(gate, spec, measured))
+
+
+def matching(gate: GatePart, findings: Sequence[Finding]) -> list[Finding]:
+    """The finding whose `where` is the gate's, else all that it narrows (each group of an attribute, say)."""
+    wanted = dict(gate.where)
+    exact = [f for f in findings if dict(f.where) == wanted]
+    if exact:
+        return exact
+    inside = [f for f in findings if wanted.items() <= dict(f.where).items()]
+    if gate.intersections == 1 and "intersection" not in wanted:
+        inside = [f for f in inside if "intersection" not in f.where]
+    return [f for f in inside if not f.detail.get("unknown")] or inside
+
+
+def why_missing(gate: GatePart, spec: MetricSpec, mine: Sequence[Finding], measured: Measured) -> str:
+    """Why a gate has nothing to look at, from the rows that say what went wrong."""
+    for failure in measured.failures:
+        if failure.target != measured.candidate:
+            continue
+        covers = spec.id in failure.metrics or (not failure.metrics and spec.id.startswith(f"{failure.probe}."))
+        if covers and _overlaps(gate.where, failure.where):
+            return failure.reason
+    for row in measured.inapplicable:
+        if row.target == measured.candidate and spec.id in row.metrics:
+            return f"{row.probe} does not apply: {row.reason}"
+    if mine:
+        places = sorted({", ".join(f"{k}: {v}" for k, v in f.where.items()) or "overall" for f in mine})
+        shown = "; ".join(places[:6]) + ("; …" if len(places) > 6 else "")
+        return f"measured, but not where this gate looks; measured at {shown}"
+    return f"no probe of this run measured {spec.id}"
+
+
+def _overlaps(wanted: Mapping[str, Scalar], have: Mapping[str, Scalar]) -> bool:
+    return all(have[key] == value for key, value in wanted.items() if key in have)
+
+
+def _left_out(gate: GatePart, spec: MetricSpec, measured: Measured) -> tuple[str, ...]:
+    """Failures inside what the gate covers: parts it says nothing about."""
+    found = [
+        f.reason
+        for f in measured.failures
+        if f.target == measured.candidate
+        and spec.id in f.metrics
+        and f.where
+        and _overlaps(gate.where, f.where)
+        and (gate.intersections == 2 or "intersection" not in f.where or "intersection" in gate.where)
+        and (gate.where or "group" not in f.where)
+    ]
+    return tuple(f"Not covered: {reason}." for reason in dict.fromkeys(found))
+
+
+def scalars(gate: GatePart, chosen: Sequence[Finding], alpha: float, notes: tuple[str, ...]) -> Weighed:
+    """One number, or several at once: Bonferroni for the fail claim, intersection-union for the pass."""
+    from steelyard.probes.stats.claims import claim, needed_n_scalar
+
+    judged = [f for f in chosen if f.basis is not None and not isinstance(f.basis, Contrasts)]
+    if len(judged) < len(chosen):
+        if gate.max is None and gate.min is None:
+            return Weighed(estimate=chosen[0].estimate)
+        return Weighed(missing="measured without an interval, so no claim can be made")
+    if gate.max is None and gate.min is None:
+        return Weighed(estimate=judged[0].estimate, notes=notes)
+    claims = [claim(f.basis, maximum=gate.max, minimum=gate.min) for f in judged]  # type: ignore[arg-type]
+    worst = min(range(len(judged)), key=lambda i: (claims[i].fail_p, -claims[i].pass_p))
+    if len(judged) > 1 and all(c.fail_p > alpha / len(judged) for c in claims):
+        worst = max(range(len(judged)), key=lambda i: claims[i].pass_p)
+    finding = judged[worst]
+    detail: dict[str, Scalar] = {key: value for key, value in finding.where.items() if key not in gate.where}
+    return Weighed(
+        estimate=finding.estimate,
+        p_fail=min(1.0, len(judged) * min(c.fail_p for c in claims)),
+        p_pass=max(c.pass_p for c in claims),
+        detail=detail | ({"readings": len(judged)} if len(judged) > 1 else {}),
+        notes=notes,
+        needed=lambda: needed_n_scalar(finding.basis, maximum=gate.max, minimum=gate.min, alpha=alpha),  # type: ignore[arg-type]
+    )
+
+
+def scope_of(gate: GatePart, attributes: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+    """The sets of groups a gate on a contrast covers, jointly."""
+    if "intersection" in gate.where:
+        return (tuple(str(gate.where["intersection"]).split("*")),)
+    named = (str(gate.where["attribute"]),) if "attribute" in gate.where else attributes
+    single = tuple((a,) for a in named)
+    if gate.intersections == 1:
+        return single
+    return single + tuple(pair for pair in combinations(attributes, 2) if set(pair) & set(named))
+
+
+def _contrasts(gate: GatePart, findings: Sequence[Finding], alpha: float, measured: Measured) -> Weighed:
+    """All contrasts in the gate's scope, from the count table behind the findings."""
+    from steelyard.probes.stats.joint import joint_of
+    from steelyard.probes.stats.table import CountTable
+
+    beyond = set(gate.where) - {"attribute", "intersection"}
+    if beyond:
+        return Weighed(missing=f"a contrast between groups cannot be narrowed by {', '.join(sorted(beyond))}")
+    scope = scope_of(gate, measured.attributes)
+    basis = basis_for(findings, scope)
+    table = CountTable.from_bytes(measured.table(basis.table))
+    try:
+        joint = joint_of(basis, table, 1 - alpha)
+        estimate = joint.estimate
+        if gate.max is None and gate.min is None:
+            return Weighed(estimate=estimate, detail=joint.detail())
+        tolerance = gate.max if basis.form == "difference" else gate.min
+        if tolerance is None:
+            side = "max" if basis.form == "difference" else "min"
+            return Weighed(missing=f"a {basis.form} between groups is gated by `{side}`")
+        claimed = joint.claim(tolerance, alpha)
+    except ProbeError as error:
+        return Weighed(missing=str(error))
+    printed = next((f for f in findings if f.basis == basis), None)
+    if printed is not None and printed.estimate.level == 1 - alpha:
+        estimate = printed.estimate
+    detail = joint.detail()
+    left_out = str(detail.get("untested", ""))
+    return Weighed(
+        estimate=estimate,
+        p_fail=claimed.fail_p,
+        p_pass=claimed.pass_p,
+        detail=detail,
+        notes=(f"Not covered, too few rows: {left_out}.",) if left_out else (),
+        needed=lambda: joint.needed_n(tolerance, alpha),
+    )
+
+
+def basis_for(findings: Sequence[Finding], scope: tuple[tuple[str, ...], ...]) -> Contrasts:
+    """The basis printed for exactly this scope, else the widest one cut to it."""
+    bases = [f.basis for f in findings if isinstance(f.basis, Contrasts)]
+    for basis in bases:
+        if set(basis.scope) == set(scope):
+            return basis
+    return replace(max(bases, key=lambda b: len(b.scope)), scope=scope)
