@@ -1,7 +1,8 @@
 """What does each gate say of what was measured?
 
 A gate makes two claims (docs/statistics.md, rule 3): *fail*, that its tolerance is broken somewhere, with an error
-of at most alpha over everything it covers and, by Holm, over the gates of its family; and *pass*, that it holds everywhere.
+of at most alpha over everything it covers and, by Holm, over the gates of its family; and *pass*, that it holds
+everywhere.
 Neither proven is inconclusive. Nothing measured is not_measured, whatever the reason.
 """
 

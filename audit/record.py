@@ -1,8 +1,8 @@
 """The record of an audit: all that was measured and judged, and the digest that covers it.
 
 `record.json` alone feeds every report. Its digest covers the plan, the fingerprints, the findings, failures and
-verdicts and the versions; host, times and cost are kept in `environment`, outside it, so that the same plan, data and model give
-the same digest on another day.
+verdicts and the versions; host, times and cost are kept in `environment`, outside it, so that the same plan, data and
+model give the same digest on another day.
 """
 
 from __future__ import annotations

@@ -1,0 +1,165 @@
+"""From a plan to what will run: the samples, the candidate, the references, and the probes that fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from steelyard.audit.errors import PlanError
+from steelyard.audit.plan import Plan
+from steelyard.audit.plan_file import check
+from steelyard.audit.plan_source import PlanSource
+from steelyard.audit.target import Groups, Probe, References, Sample, Target
+from steelyard.audit.types import Inapplicable, MetricSpec
+from steelyard.audit.units import Unit, misfit, unit_key
+
+if TYPE_CHECKING:
+    from steelyard.audit.console import Progress
+    from steelyard.models.cache import TrainingCard
+    from steelyard.models.data.load import Samples
+
+__all__ = ["Prepared", "Sense", "numeric_versions", "prepare", "sense"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sense:
+    """A plan that makes sense: its probes with their settings, and every metric id with its meaning."""
+
+    probes: tuple[Probe, ...]
+    specs: Mapping[str, MetricSpec]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """All that a run needs. `cards` tell how each reference was trained."""
+
+    plan: Plan
+    specs: Mapping[str, MetricSpec]
+    samples: Samples
+    candidate: Target
+    references: References
+    cards: Mapping[str, TrainingCard]
+    units: tuple[Unit, ...]
+    inapplicable: tuple[Inapplicable, ...]
+
+
+def sense(source: PlanSource) -> Sense:
+    """Check the plan against the probes, metrics and recipes there are, before any data is read."""
+    from steelyard.models.recipes.registry import recipe_names
+    from steelyard.probes.registry import all_probes, metric_specs, select
+
+    specs = metric_specs()
+    check(
+        source.plan,
+        source,
+        metrics=specs,
+        probes=[kind.id for kind in all_probes()],
+        recipes=recipe_names(),
+    )
+    return Sense(probes=select(source.plan.probes), specs=specs)
+
+
+def prepare(source: PlanSource, *, trust_pickle: bool = False, progress: Progress) -> Prepared:
+    """Read the data, load the candidate, train the references or take them from the cache, list the units."""
+    from steelyard.models.data.load import load_samples
+    from steelyard.models.targets.load import load_target
+
+    plan = source.plan
+    meant = sense(source)
+    progress.start("reading the data", None)
+    samples = load_samples(plan.data, plan.target, base=source.base)
+    samples = replace(samples, test=with_reference_groups(samples.test, plan.data.reference_groups))
+    progress.start("loading the candidate", None)
+    candidate = load_target(
+        plan.target,
+        base=source.base,
+        sample=samples.test,
+        train=samples.train,
+        seed=plan.audit.seed,
+        trust_pickle=trust_pickle,
+    )
+    references, cards = train_references(plan, samples, progress)
+    progress.done()
+    return arrange(plan, meant, samples, candidate, references, cards)
+
+
+def with_reference_groups(sample: Sample, named: Mapping[str, str]) -> Sample:
+    """The sample with the groups the plan compares others with. Raises PlanError where there is no such group."""
+    groups: dict[str, Groups] = dict(sample.groups)
+    for attribute, level in named.items():
+        if attribute not in groups:
+            raise PlanError(f"data.reference_groups names {attribute!r}, which is not one of data.groups")
+        if level not in groups[attribute].levels:
+            known = ", ".join(groups[attribute].levels[:8])
+            raise PlanError(f"data.reference_groups: {attribute!r} has no group {level!r}", hint=f"it has {known}")
+        groups[attribute] = replace(groups[attribute], reference=level)
+    return replace(sample, groups=groups)
+
+
+def train_references(plan: Plan, samples: Samples, progress: Progress) -> tuple[References, dict[str, TrainingCard]]:
+    """Every reference the plan names, trained on the training rows or taken from the cache."""
+    from steelyard.models.cache import train_reference
+    from steelyard.models.recipes.registry import resolve
+
+    recipes = [recipe for name in plan.references for recipe in resolve(name)]
+    recipes = list(dict.fromkeys(recipes))
+    if recipes and samples.train is None:
+        raise PlanError("references are trained on data.train, and the plan names none", hint="add data.train")
+    targets: dict[str, Target] = {}
+    cards: dict[str, TrainingCard] = {}
+    progress.start("training references", len(recipes))
+    for recipe in recipes:
+        progress.advance(recipe.id)
+        assert samples.train is not None  # noqa: S101 (checked above)
+        target, card = train_reference(recipe, samples.train, plan.audit.seed)
+        targets[target.name], cards[target.name] = target, card
+    return References(targets), cards
+
+
+def arrange(
+    plan: Plan,
+    meant: Sense,
+    samples: Samples,
+    candidate: Target,
+    references: References,
+    cards: Mapping[str, TrainingCard],
+) -> Prepared:
+    """The units that fit, and by name those that do not. Predictions are made once for all probes."""
+    from steelyard.models.targets.memoised import freeze
+
+    if candidate.name in references:
+        raise PlanError(f"the candidate and a reference are both called {candidate.name!r}")
+    sample = samples.test
+    frozen = References({name: freeze(target, sample) for name, target in references.items()})
+    mine = freeze(candidate, sample)
+    units: list[Unit] = []
+    unfit: list[Inapplicable] = []
+    for target in (mine, *frozen.values()):
+        beside = frozen if target is mine else References()
+        for probe in meant.probes:
+            why = misfit(probe, target, sample)
+            if why is not None:
+                unfit.append(why)
+                continue
+            key = unit_key(probe, target, beside, sample, seed=plan.audit.seed, versions=numeric_versions())
+            units.append(Unit(probe=probe, target=target, references=beside, key=key))
+    return Prepared(
+        plan=plan,
+        specs=meant.specs,
+        samples=samples,
+        candidate=mine,
+        references=frozen,
+        cards=cards,
+        units=tuple(units),
+        inapplicable=tuple(unfit),
+    )
+
+
+def numeric_versions() -> dict[str, Any]:
+    """The versions a number can depend on."""
+    import platform
+    from importlib.metadata import version
+
+    names = ("steelyard", "numpy", "scipy", "pandas", "scikit-learn")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}
