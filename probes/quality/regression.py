@@ -1,0 +1,48 @@
+"""The statistics of a regressor's errors on some rows, each with its interval.
+
+An error is prediction minus label, in the label's own unit, so that a positive mean error is over-prediction.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from steelyard.audit.errors import ProbeError
+from steelyard.probes.stats.means import Design, Measured, linear
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["r2", "rmse"]
+
+
+def rmse(errors: NDArray[np.float64], design: Design, *, level: float) -> Measured:
+    """Root mean squared error, sqrt(mean e^2), with a delta-method interval on the log scale."""
+    import numpy as np
+
+    squares = np.square(errors)
+    value = math.sqrt(design.average(squares))
+    level_of = (squares - value**2) / (2 * value) if value > 0 else np.zeros_like(squares)
+    variance = 0.0 if np.ptp(squares) == 0 else design.variance(level_of)
+    return linear(
+        value, variance, design.units - 1.0, design, level=level, scale="log", lower=0.0,
+        method="delta method on the log scale, Student t",
+    )  # fmt: skip
+
+
+def r2(errors: NDArray[np.float64], labels: NDArray[np.float64], design: Design, *, level: float) -> Measured:
+    """1 - mean e^2 / variance of the labels; below 0 where the labels' mean would do better. At most 1."""
+    import numpy as np
+
+    centred = np.square(labels - design.average(labels))
+    spread = design.average(centred)
+    if np.ptp(labels) == 0:
+        raise ProbeError("every row has the same label, so there is no variance to explain")
+    ratio = design.average(np.square(errors)) / spread
+    influence = (ratio * centred - np.square(errors)) / spread
+    return linear(
+        1 - ratio, design.variance(influence), design.units - 1.0, design, level=level, upper=1.0,
+        method="delta method, Student t",
+    )  # fmt: skip
