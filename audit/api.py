@@ -40,8 +40,8 @@ def audit(
 ) -> Record:
     """Audit a fitted model on rows it has not seen; returns the record, which a notebook shows as a table.
 
-    `model` is a fitted estimator, any object with `predict` (and `predict_proba`), or a callable; `references` are more of
-    them, by name. `X` (n rows), `y` (n,), `groups` (a data frame or a mapping of names to columns), `weights` and
+    `model` is a fitted estimator, any object with `predict` (and `predict_proba`), or a callable; `references` are more
+    of them, by name. `X` (n rows), `y` (n,), `groups` (a data frame or a mapping of names to columns), `weights` and
     `clusters` (n,). `gates` are the plan's, as dicts: `{"metric": "fairness.selection-rate.ratio", "min": 0.8}`.
     Without gates the record is measured, not judged, and `record.assert_gates()` fails.
 
