@@ -1,0 +1,119 @@
+"""Resampling the count table: the joint error of all rates at once, for the price of a few thousand binomials.
+
+Plain counts are redrawn as one multinomial over the finest cells (group × label × decision), which is the bootstrap of
+rows without the rows. With weights or clusters the errors are drawn as a multivariate t from the linearised covariance.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from steelyard.probes.stats.arms import Arms
+from steelyard.probes.stats.table import CountTable
+
+__all__ = ["Replicates", "design_covariance", "resample"]
+
+_CHUNK = 1_000_000  # numbers in one block of (contrasts, draws): 8 MB an array
+
+Array = NDArray[np.float64]
+Index = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Replicates:
+    """Errors of J rates in B draws, with what studentises them.
+
+    `rates` and `errors` (J, B): a redrawn rate, and it minus the observed one. `variances` (J, B) are the redrawn
+    sampling variances of independent arms; where there is a design, `covariance` (J, J) of the observed rates instead.
+    """
+
+    rates: Array
+    errors: Array
+    variances: Array | None
+    covariance: Array | None
+
+    @property
+    def draws(self) -> int:
+        """B."""
+        return int(self.errors.shape[1])
+
+    def on_log(self, p: Array) -> Replicates:
+        """The same errors on the scale of log rates (delta method where there is a design)."""
+        if self.variances is None:
+            covariance = None if self.covariance is None else self.covariance / np.outer(p, p)
+            return replace(self, errors=self.errors / p[:, None], covariance=covariance)
+        tiny = np.maximum(self.rates, 1e-12)
+        return replace(self, errors=np.log(tiny / p[:, None]), variances=self.variances / tiny**2)
+
+    def largest(self, a: Index, b: Index) -> Array:
+        """(B,) max over contrasts of |T*| for the differences of arms `a` and `b`."""
+        best = np.zeros(self.draws)
+        for left, right in self._blocks(a, b):
+            gap = self.errors[left] - self.errors[right]
+            gap *= gap
+            gap /= self._variance(left, right, 1.0)
+            np.maximum(best, gap.max(axis=0), out=best)
+        return np.sqrt(best)
+
+    def smallest(self, a: Index, b: Index, tau: float) -> Array:
+        """(B,) min over contrasts of T* for the linear contrasts a - `tau` b."""
+        best = np.full(self.draws, np.inf)
+        for left, right in self._blocks(a, b):
+            gap = self.errors[left] - tau * self.errors[right]
+            gap /= np.sqrt(self._variance(left, right, tau))
+            np.minimum(best, gap.min(axis=0), out=best)
+        return best
+
+    def _blocks(self, a: Index, b: Index) -> list[tuple[Index, Index]]:
+        step = max(1, _CHUNK // self.draws)
+        return [(a[i : i + step], b[i : i + step]) for i in range(0, a.size, step)]
+
+    def _variance(self, a: Index, b: Index, tau: float) -> Array:
+        if self.covariance is not None:
+            c = self.covariance
+            variance = c[a, a] + tau * tau * c[b, b] - 2 * tau * c[a, b]
+            return np.maximum(variance, 1e-300)[:, None]
+        assert self.variances is not None  # noqa: S101 (one of the two is always there)
+        return self.variances[a] + tau * tau * self.variances[b]
+
+
+def resample(table: CountTable, arms: Arms, draws: int, rng: Generator) -> Replicates:
+    """`draws` joint replicates of the arms' rates. The arms must have at least one event and one non-event each."""
+    if arms.linear is not None:
+        return _linearised(table, arms, draws, rng)
+    counts = table.rows.ravel()
+    where = np.flatnonzero(counts)
+    total = int(counts.sum())
+    drawn = rng.multinomial(total, counts[where] / total, size=draws).astype(np.float64)  # (B, F)
+    masks = np.concatenate([arms.numerator[:, where], arms.denominator[:, where]])  # (2J, F)
+    above, below = np.split(masks @ drawn.T, 2)  # (J, B) each
+    below = np.maximum(below, 1.0)
+    rates = above / below
+    inside = np.clip(rates, 0.5 / below, 1 - 0.5 / below)  # a redraw at 0 or 1 keeps a variance
+    return Replicates(
+        rates=rates, errors=rates - arms.p[:, None], variances=inside * (1 - inside) / below, covariance=None
+    )
+
+
+def _linearised(table: CountTable, arms: Arms, draws: int, rng: Generator) -> Replicates:
+    """Multivariate t with units - 1 degrees of freedom and the covariance of the linearised ratios."""
+    assert table.moment is not None and arms.linear is not None  # noqa: S101, PT018 (a design has both)
+    covariance = design_covariance(table, arms)
+    values, vectors = np.linalg.eigh(covariance)
+    root = vectors * np.sqrt(np.maximum(values, 0.0))
+    errors = root @ rng.standard_normal((arms.p.size, draws))
+    errors /= np.sqrt(rng.chisquare(arms.df, size=draws) / arms.df)
+    return Replicates(rates=arms.p[:, None] + errors, errors=errors, variances=None, covariance=covariance)
+
+
+def design_covariance(table: CountTable, arms: Arms) -> Array:
+    """(J, J) covariance of the rates by Taylor linearisation, units drawn with replacement: C / (C - 1) Z M2 Z^T.
+
+    Binder 1983, doi:10.2307/1402588. Each linearised variable sums to 0, so that no mean is taken away.
+    """
+    assert table.moment is not None and arms.linear is not None  # noqa: S101, PT018 (a design has both)
+    scale = table.moment.units / max(table.moment.units - 1, 1)
+    return scale * table.moment.quadratic(arms.linear)
