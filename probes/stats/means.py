@@ -95,7 +95,7 @@ class Design:
 
         if self.clusters is None:
             return values
-        sums: NDArray[np.float64] = np.bincount(np.unique(self.clusters, return_inverse=True)[1], weights=values)
+        sums: Any = np.bincount(np.unique(self.clusters, return_inverse=True)[1], weights=values)
         return sums
 
     def average(self, values: NDArray[Any]) -> float:
