@@ -103,7 +103,7 @@ def _limits_of(
     gate: GatePart, spec: MetricSpec, measured: Measured
 ) -> tuple[Estimate, Callable[[float], tuple[float, float]]] | str:
     from steelyard.probes.stats.claims import interval
-    from steelyard.probes.stats.joint import joint_of
+    from steelyard.probes.stats.joint import joint_of, reading_of
     from steelyard.probes.stats.table import CountTable
 
     mine = [
@@ -117,13 +117,13 @@ def _limits_of(
         table = CountTable.from_bytes(measured.table(basis.table))
 
         def limits(level: float) -> tuple[float, float]:
-            estimate = joint_of(basis, table, level).estimate
+            estimate = reading_of(joint_of(basis, table, level))
             if estimate.low is None or estimate.high is None:
                 raise ProbeError("the contrast has no interval", where=spec.id)
             return estimate.low, estimate.high
 
         try:
-            return joint_of(basis, table, 0.95).estimate, limits
+            return reading_of(joint_of(basis, table, 0.95)), limits
         except ProbeError as error:
             return str(error)
     chosen = [f for f in matching(gate, mine) if dict(f.where) == dict(gate.where)]

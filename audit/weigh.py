@@ -136,7 +136,7 @@ def scope_of(gate: GatePart, attributes: tuple[str, ...]) -> tuple[tuple[str, ..
 
 def _contrasts(gate: GatePart, findings: Sequence[Finding], alpha: float, measured: Measured) -> Weighed:
     """All contrasts in the gate's scope, from the count table behind the findings."""
-    from steelyard.probes.stats.joint import joint_of
+    from steelyard.probes.stats.joint import detail_of, joint_of, reading_of
     from steelyard.probes.stats.table import CountTable
 
     beyond = set(gate.where) - {"attribute", "intersection"}
@@ -147,9 +147,9 @@ def _contrasts(gate: GatePart, findings: Sequence[Finding], alpha: float, measur
     table = CountTable.from_bytes(measured.table(basis.table))
     try:
         joint = joint_of(basis, table, 1 - alpha)
-        estimate = joint.estimate
+        estimate = reading_of(joint)
         if gate.max is None and gate.min is None:
-            return Weighed(estimate=estimate, detail=joint.detail())
+            return Weighed(estimate=estimate, detail=detail_of(joint))
         tolerance = gate.max if basis.form == "difference" else gate.min
         if tolerance is None:
             side = "max" if basis.form == "difference" else "min"
@@ -160,7 +160,7 @@ def _contrasts(gate: GatePart, findings: Sequence[Finding], alpha: float, measur
     printed = next((f for f in findings if f.basis == basis), None)
     if printed is not None and printed.estimate.level == 1 - alpha:
         estimate = printed.estimate
-    detail = joint.detail()
+    detail = detail_of(joint)
     left_out = str(detail.get("untested", ""))
     return Weighed(
         estimate=estimate,

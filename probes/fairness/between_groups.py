@@ -8,7 +8,7 @@ attributes, all of these together) the widest difference and the smallest ratio,
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Literal
 
@@ -36,8 +36,6 @@ MAX_PAIRWISE = 20  # above this many groups, pairs are too many to say anything;
 
 Form = Literal["difference", "ratio"]
 Kind = Literal["pairwise", "rest", "reference"]
-
-SIMULTANEOUS = "simultaneous over all contrasts in scope: max-T of count resamples, score limits for small cells"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,15 +166,16 @@ def _group_rates(
     level: float,
     evidence: Evidence,
 ) -> Iterator[Finding | Failure]:
+    from steelyard.probes.stats.arms import look_up_rates, measure_groups
     from steelyard.probes.stats.intervals import clopper_pearson
 
     spec = probe.spec(metric)
     key = "attribute" if len(names) == 1 else "intersection"
     groups = table.groups(names)
-    events, trials, rows = table.rate_counts(rate, names)  # effective events and trials, and plain rows
+    arms = measure_groups(table, groups, look_up_rates((rate,), table))  # k of n, effective under weights or clusters
     for index, group in enumerate(groups.names):
         where: dict[str, Scalar] = {key: "*".join(names), "group": group}
-        n, k = float(trials[index]), float(events[index])
+        n, k = float(arms.n[index]), float(arms.k[index])
         if n <= 0:
             yield Failure(
                 probe=probe.id,
@@ -197,8 +196,8 @@ def _group_rates(
                 low=low,
                 high=high,
                 level=level,
-                n=max(1, round(float(rows[index]))),
-                n_effective=None if table.second_moment is None else n,
+                n=int(arms.rows[index]),
+                n_effective=None if table.moment is None else n,
                 method="Clopper-Pearson, each group on its own",
             ),
             definition=spec.definition,
@@ -224,12 +223,12 @@ def _contrast(
     level: float,
     evidence: Evidence,
 ) -> Finding | Failure:
-    from steelyard.probes.stats.joint import joint_of
+    from steelyard.probes.stats.joint import detail_of, joint_of, reading_of
 
     spec = probe.spec(statistic.metric)
     try:
         joint = joint_of(basis, table, level)
-        estimate = joint.estimate
+        estimate = reading_of(joint)
     except ProbeError as error:
         return Failure(
             probe=probe.id,
@@ -246,14 +245,14 @@ def _contrast(
         metric=statistic.metric,
         target=target.name,
         where=where,
-        estimate=replace(estimate, method=SIMULTANEOUS),
+        estimate=estimate,
         definition=definition,
         direction=spec.direction,
         ideal=spec.ideal,
         probe=probe.id,
         probe_version=probe.version,
         basis=basis,
-        detail=joint.detail(),
+        detail=detail_of(joint),
         evidence=(evidence,),
         not_shown=spec.not_shown,
         reading=spec.reading,

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from steelyard.audit.errors import ProbeError
 from steelyard.probes.stats.rates import RATES, Rate
-from steelyard.probes.stats.table import CountTable
+from steelyard.probes.stats.table import CountTable, MarginalGroups
 
-__all__ = ["SMALL", "Arms", "look_up_rates", "measure"]
+__all__ = ["SMALL", "Arms", "look_up_rates", "measure", "measure_groups"]
 
 SMALL = 10.0  # a rate with fewer effective events or non-events is small: its tests are exact in spirit, not resampled
 
@@ -70,6 +70,12 @@ def look_up_rates(names: tuple[str, ...], table: CountTable) -> tuple[Rate, ...]
             )
         found.append(RATES[name])
     return tuple(found)
+
+
+def measure_groups(table: CountTable, groups: MarginalGroups, rates: tuple[Rate, ...]) -> Arms:
+    """Every rate of every group of one attribute or intersection."""
+    members = (groups.of_cell == np.arange(len(groups.names))[:, None]).astype(np.float64)
+    return measure(table, members, rates, np.zeros(len(members), dtype=np.int64))
 
 
 def measure(table: CountTable, members: Array, rates: tuple[Rate, ...], family: NDArray[np.int64]) -> Arms:
