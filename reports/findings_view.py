@@ -1,0 +1,202 @@
+"""Findings → families, questions and metrics. Reads only the fields of `Finding`, so any future metric id renders."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from steelyard.audit.types import Direction, Finding, Scalar, Verdict
+from steelyard.reports.curves import curves_of
+from steelyard.reports.numbers import count, estimate_text, number, percent
+from steelyard.reports.sections import Cell, Family, Glance, Line, Mark, Metric, Part, Question, Row
+from steelyard.reports.shareable import WITHHELD, Shareable
+from steelyard.reports.text import describe_where, guard, humanise
+from steelyard.reports.words import FAMILY_TITLES, STATUS_WORD
+
+__all__ = ["anchor_of", "families", "metric_name"]
+
+EvidenceBytes = Mapping[str, bytes]
+
+_DIRECTION = {
+    Direction.LOWER: "lower is better",
+    Direction.HIGHER: "higher is better",
+    Direction.NONE: "neither high nor low is better by itself",
+}
+_OVERALL, _COMPARISONS = "Overall", "Comparisons"
+_MISSING = Cell(text="–", n="–")
+
+
+def anchor_of(metric: str) -> str:
+    """The HTML id of a metric's section."""
+    return "m-" + re.sub(r"[^a-z0-9]+", "-", metric.lower()).strip("-")
+
+
+def metric_name(metric: str) -> str:
+    """The last part of a metric id in words: `fairness.error-rates.tpr-difference` is "TPR difference"."""
+    return humanise(guard(metric.rsplit(".", 1)[-1]))
+
+
+def families(shared: Shareable, evidence: EvidenceBytes) -> tuple[Family, ...]:
+    """All findings, by family, question (the probe's id) and metric, in the order they were measured."""
+    grouped: dict[str, dict[str, dict[str, list[Finding]]]] = {}
+    for finding in shared.record.findings:
+        family = finding.metric.split(".", 1)[0]
+        question = finding.metric.rsplit(".", 1)[0]
+        grouped.setdefault(family, {}).setdefault(question, {}).setdefault(finding.metric, []).append(finding)
+    return tuple(
+        Family(
+            id=anchor_of(family),
+            title=FAMILY_TITLES.get(family, humanise(guard(family))),
+            questions=tuple(_question(shared, name, metrics, evidence) for name, metrics in questions.items()),
+        )
+        for family, questions in grouped.items()
+    )
+
+
+def _question(
+    shared: Shareable, name: str, metrics: Mapping[str, Sequence[Finding]], evidence: EvidenceBytes
+) -> Question:
+    built = tuple(_metric(shared, metric, found, evidence) for metric, found in metrics.items())
+    columns = tuple(guard(t.name) for t in shared.record.targets)
+    columns = tuple(c for c in columns if any(c in m.columns for m in built))
+    glance = tuple(_glance(metric, columns) for metric in built)
+    title = humanise(guard(name.rsplit(".", 1)[-1]))
+    return Question(id=guard(name), title=title, columns=columns, glance=glance, metrics=built)
+
+
+def _glance(metric: Metric, columns: tuple[str, ...]) -> Glance:
+    """The broadest figure of each target; where there is none, the span of its groups."""
+    broadest = metric.headline
+    cells = []
+    for column in columns:
+        if column not in metric.columns:
+            cells.append("–")
+        elif broadest is not None:
+            cells.append(broadest[metric.columns.index(column)].text)
+        else:
+            index = metric.columns.index(column)
+            values = [m.value for p in metric.parts for r in p.rows for m in r.marks if m.target == index]
+            rows = "row" if len(values) == 1 else "rows"
+            span = f"{number(min(values))} to {number(max(values))} ({len(values)} {rows})" if values else "–"
+            cells.append(span)
+    return Glance(name=metric.name, anchor=metric.anchor, cells=tuple(cells))
+
+
+def _metric(shared: Shareable, metric: str, found: Sequence[Finding], evidence: EvidenceBytes) -> Metric:
+    first = found[0]
+    names = [t.name for t in shared.record.targets]
+    targets = sorted({f.target for f in found}, key=lambda t: names.index(t) if t in names else len(names))
+    gates = tuple(v for v in shared.record.verdicts if v.metric == metric)
+    shown = [e for f in found if (e := shared.estimate(f)) is not None]
+    curves, note = curves_of(shared, found, evidence)
+    levels = sorted({e.level for e in shown if e.low is not None})
+    no_interval = sorted({e.no_interval for e in shown if e.no_interval})
+    return Metric(
+        id=guard(metric),
+        name=metric_name(metric),
+        anchor=anchor_of(metric),
+        definition=guard(first.definition),
+        direction=_DIRECTION[first.direction] + _ideal(first),
+        not_shown=guard(first.not_shown),
+        level=" and ".join(percent(level) for level in levels),
+        methods=tuple(sorted({guard(e.method) for e in shown if e.method})),
+        columns=tuple(guard(t) for t in targets),
+        parts=_parts(shared, found, targets),
+        lines=_lines(first, gates, shared),
+        gates=tuple((v.gate, v.status, STATUS_WORD[v.status]) for v in gates),
+        curves=curves,
+        curve_note=note,
+        notes=_notes(found, no_interval),
+    )
+
+
+def _ideal(finding: Finding) -> str:
+    return "" if finding.ideal is None else f"; ideal {number(finding.ideal).rstrip('0').rstrip('.') or '0'}"
+
+
+def _notes(found: Sequence[Finding], no_interval: Iterable[str]) -> tuple[str, ...]:
+    notes = [f"No interval: {guard(reason)}." for reason in no_interval]
+    if any(f.exploratory for f in found):
+        notes.append("Exploratory: chosen after looking at the data, so the error rates do not hold for it.")
+    if any(f.reading == "attack" for f in found):
+        notes.append("From an attack: it can refute a claim of safety and cannot prove one.")
+    if any(f.reading == "disclosure" for f in found):
+        notes.append("A disclosure: it has no pass mark.")
+    definitions = {f.definition for f in found}
+    notes += [f"For some rows: {guard(text)}." for text in sorted(definitions - {found[0].definition})]
+    return tuple(notes)
+
+
+def _lines(first: Finding, gates: Sequence[Verdict], shared: Shareable) -> tuple[Line, ...]:
+    lines = [] if first.ideal is None else [Line(value=first.ideal, label="ideal", kind="ideal")]
+    plan = shared.record.plan.get("gates")
+    for verdict in gates:
+        entry = plan[verdict.gate - 1] if isinstance(plan, (list, tuple)) and len(plan) >= verdict.gate else {}
+        limits = [(key, entry.get(key)) for key in ("max", "min")] if isinstance(entry, Mapping) else []
+        lines += [
+            Line(value=float(limit), label=f"{key} {number(float(limit))} (gate {verdict.gate})", kind="limit")
+            for key, limit in limits
+            if isinstance(limit, (int, float))
+        ]
+    return tuple(lines)
+
+
+def _parts(shared: Shareable, found: Sequence[Finding], targets: Sequence[str]) -> tuple[Part, ...]:
+    """Rows by scope, each with one cell for each target. Hidden groups have no row; the report says so elsewhere."""
+    rows: dict[str, dict[str, dict[str, Finding]]] = {}
+    grouped = any("group" not in f.where and ("attribute" in f.where or "intersection" in f.where) for f in found)
+    for finding in found:
+        if shared.hides(finding.where):
+            continue
+        title, label = _place(finding.where, compares=grouped or "intersections" in finding.where)
+        rows.setdefault(title, {}).setdefault(label, {})[finding.target] = finding
+    return tuple(
+        Part(title=title, rows=tuple(_row(shared, label, by_target, targets) for label, by_target in labels.items()))
+        for title, labels in rows.items()
+    )
+
+
+def _place(where: Mapping[str, Scalar], *, compares: bool) -> tuple[str, str]:
+    """Which part a finding belongs to and what its row is called."""
+    if "group" in where:
+        scope = where.get("attribute", where.get("intersection", "group"))
+        rest = {k: v for k, v in where.items() if k not in ("attribute", "intersection", "group")}
+        more = f", {describe_where(rest)}" if rest else ""
+        return guard(str(scope)).replace("*", " × "), guard(str(where["group"])) + more
+    if compares:
+        label = "all attributes jointly" if not where else describe_where(where)
+        return _COMPARISONS, label.replace("all attributes and their", "all attributes and")
+    return (_OVERALL, "overall") if not where else ("In part", describe_where(where))
+
+
+def _row(shared: Shareable, label: str, by_target: Mapping[str, Finding], targets: Sequence[str]) -> Row:
+    cells, marks = [], []
+    for index, name in enumerate(targets):
+        finding = by_target.get(name)
+        if finding is None:
+            cells.append(_MISSING)
+            continue
+        estimate = shared.estimate(finding)
+        if estimate is None:
+            cells.append(Cell(text=WITHHELD, n="–", note="rests on a group too small to show"))
+            continue
+        n = count(estimate.n)
+        if estimate.n_effective is not None:
+            n += f" (effective {count(round(estimate.n_effective, 1))})"
+        cells.append(Cell(text=estimate_text(estimate), n=n, note=_note(shared, finding)))
+        marks.append(Mark(target=index, value=estimate.value, low=estimate.low, high=estimate.high))
+    return Row(label=label, cells=tuple(cells), marks=tuple(marks))
+
+
+def _note(shared: Shareable, finding: Finding) -> str:
+    """The finding's detail in one line: the groups of the widest gap, bins, groups left out."""
+    parts = []
+    for key, value in shared.detail(finding.detail, finding.where).items():
+        if isinstance(value, bool):
+            if value:
+                parts.append(humanise(guard(key)).lower())
+        elif isinstance(value, float):
+            parts.append(f"{humanise(guard(key)).lower()}: {number(value)}")
+        elif value != "":
+            parts.append(f"{humanise(guard(key)).lower()}: {guard(str(value))}")
+    return "; ".join(parts)

@@ -1,0 +1,165 @@
+"""What was audited, with which thresholds, and how to do it again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from steelyard.audit.types import Capability
+from steelyard.reports.numbers import count, number, percent
+from steelyard.reports.sections import Fact, GroupTable, Scope, Waiver
+from steelyard.reports.shareable import WITHHELD, Shareable, plan_part
+from steelyard.reports.text import describe_where, guard
+from steelyard.reports.words import ALWAYS_OPEN, MISSING_ACCESS
+
+__all__ = ["reproduction", "scope", "thresholds", "thresholds_set", "waivers"]
+
+_PRIVATE = frozenset({"host", "hostname", "user", "username", "login", "cwd", "home"})
+_COMMAND = "command"
+
+
+def scope(shared: Shareable) -> Scope:
+    """Model, access, data, groups, notes, and what this access cannot establish."""
+    record, card = shared.record, shared.record.sample
+    candidate = record.candidate()
+    audit = plan_part(record, "audit")
+    facts = [
+        Fact(label="Purpose of the model", value=guard(str(audit.get("purpose") or "not stated in the plan"))),
+        Fact(label="Answers for the audit", value=guard(str(audit.get("owner") or "not stated in the plan"))),
+        Fact(label="Access to the model", value=_access(candidate.kind, candidate.capabilities)),
+        Fact(label="Data", value=guard(card.source) + (f" (licence: {guard(card.licence)})" if card.licence else "")),
+        Fact(label="Rows", value=count(card.n) + _training(card.n_train)),
+        Fact(label="Task and modality", value=f"{guard(card.task)}, {guard(card.modality)}"),
+    ]
+    if card.classes:
+        pairs = zip(card.classes, card.class_counts, strict=False)
+        facts.append(Fact(label="Classes", value="; ".join(f"{guard(c)}: {count(n)}" for c, n in pairs)))
+    if card.weighted:
+        facts.append(Fact(label="Weights", value="survey weights enter every figure; effective n beside it"))
+    if card.clusters is not None:
+        facts.append(Fact(label="Clusters", value=f"{count(card.clusters)} units that rows belong to"))
+    return Scope(
+        facts=tuple(facts),
+        targets=tuple(
+            (
+                guard(t.name),
+                guard(t.role),
+                guard(t.kind),
+                guard(t.description) or "–",
+                ", ".join(guard(c) for c in t.capabilities),
+            )
+            for t in record.targets
+        ),
+        groups=_groups(shared),
+        notes=tuple(guard(shared.text(note)) for note in card.notes),
+        cannot=_cannot(candidate.kind, candidate.capabilities),
+    )
+
+
+def _training(n_train: int | None) -> str:
+    return "" if n_train is None else f", beside {count(n_train)} training rows that no figure is measured on"
+
+
+def _access(kind: str, capabilities: tuple[str, ...]) -> str:
+    if kind == "predictions":
+        return "predictions only: a table of what the model decided"
+    level = "white box" if Capability.GRADIENTS in capabilities else "black box"
+    again = ", and can be trained again" if Capability.FIT_AGAIN in capabilities else ""
+    return f"{level}{again}"
+
+
+def _cannot(kind: str, capabilities: tuple[str, ...]) -> tuple[str, ...]:
+    found = [text for capability, text in MISSING_ACCESS.items() if capability not in capabilities]
+    if kind == "predictions":
+        found.insert(0, "The model itself was not available: nothing is known of its answers to any other input.")
+    return (*found, *ALWAYS_OPEN)
+
+
+def _groups(shared: Shareable) -> tuple[GroupTable, ...]:
+    card = shared.record.sample
+    tables: dict[str, list[tuple[str, str, str]]] = {}
+    for entry in card.groups:
+        rows = tables.setdefault(entry.attribute, [])
+        if (entry.attribute, entry.group) in shared.hidden:
+            continue
+        name = guard(entry.group) + (" (unknown)" if entry.unknown and entry.group != "unknown" else "")
+        rows.append((name, count(entry.n), percent(entry.n / card.n) if card.n else "–"))
+    for scope_name, rows in tables.items():
+        n = sum(1 for s, _ in shared.hidden if s == scope_name)
+        if n:
+            rows.append((f"{n} group{'s' * (n != 1)} not shown", WITHHELD, WITHHELD))
+    return tuple(GroupTable(attribute=guard(a).replace("*", " × "), rows=tuple(r)) for a, r in tables.items())
+
+
+def thresholds(shared: Shareable) -> tuple[tuple[str, str, str, str], ...]:
+    """The plan's gates: number or id, metric, where, tolerance."""
+    gates = shared.record.plan.get("gates")
+    rows = []
+    for index, gate in enumerate(gates if isinstance(gates, (list, tuple)) else ()):
+        if not isinstance(gate, Mapping):
+            continue
+        where = dict(gate.get("where") or {})
+        if gate.get("intersections", 1) != 1:
+            where["intersections"] = gate["intersections"]
+        words = [f"at most {number(float(gate['max']))}"] if gate.get("max") is not None else []
+        words += [f"at least {number(float(gate['min']))}"] if gate.get("min") is not None else []
+        if gate.get("versus"):
+            words.append(f"against {guard(str(gate['versus']))}")
+        if gate.get("not_worse_by") is not None:
+            words.append(f"not worse by more than {number(float(gate['not_worse_by']))}")
+        name = f"{index + 1}" + (f" ({guard(str(gate['id']))})" if gate.get("id") else "")
+        place = describe_where(where) if where else "everywhere the metric looks"
+        rows.append((name, guard(str(gate.get("metric", ""))), place, ", ".join(words) or "reported only"))
+    return tuple(rows)
+
+
+def thresholds_set(shared: Shareable) -> str:
+    """When the thresholds were fixed, as far as the record knows."""
+    record = shared.record
+    date = record.environment.get("thresholds_set") or record.environment.get("started")
+    said = f"fixed no later than {guard(str(date))}, when the run began," if date else "fixed before the run"
+    if record.exploratory:
+        said = "changed after the run"
+    return f"The thresholds were {said} and are covered by the plan's digest {record.plan_digest}."
+
+
+def waivers(shared: Shareable) -> tuple[Waiver, ...]:
+    """The plan's waivers."""
+    entries = shared.record.plan.get("waivers")
+    return tuple(
+        Waiver(
+            gate=guard(str(w.get("gate", ""))),
+            owner=guard(str(w.get("owner", ""))),
+            expires=guard(str(w.get("expires", ""))),
+            reason=guard(str(w.get("reason", ""))),
+        )
+        for w in (entries if isinstance(entries, (list, tuple)) else ())
+        if isinstance(w, Mapping)
+    )
+
+
+def reproduction(shared: Shareable) -> tuple[Fact, ...]:
+    """Command, seed, digests, fingerprints, versions; names of machines and people are left out."""
+    record = shared.record
+    audit = plan_part(record, "audit")
+    environment: Mapping[str, Any] = record.environment
+    command = str(environment.get(_COMMAND) or "steelyard run audit.yaml")
+    facts = [
+        Fact(label="Command", value=guard(command), code=True),
+        Fact(label="Seed", value=str(audit.get("seed", 0)), code=True),
+        Fact(label="Level of the tests (alpha)", value=str(audit.get("alpha", 0.05)), code=True),
+        Fact(label="Record digest (SHA-256)", value=record.digest or record.computed_digest(), code=True),
+        Fact(label="Plan digest", value=record.plan_digest, code=True),
+        Fact(label="Data fingerprint", value=guard(record.sample.fingerprint), code=True),
+    ]
+    facts += [
+        Fact(label=f"Fingerprint of {guard(t.name)}", value=guard(t.fingerprint), code=True) for t in record.targets
+    ]
+    facts += [
+        Fact(label=f"Version of {guard(str(k))}", value=guard(str(v)), code=True) for k, v in record.versions.items()
+    ]
+    for key, value in sorted(environment.items()):
+        if key.lower() in _PRIVATE or key == _COMMAND or not isinstance(value, (str, int, float, bool)):
+            continue
+        facts.append(Fact(label=guard(key).replace("_", " ").capitalize(), value=guard(str(value)), code=True))
+    return tuple(facts)

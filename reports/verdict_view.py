@@ -1,0 +1,246 @@
+"""Verdicts, gaps and banners: what stands first in a report."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from steelyard.audit.types import Status, Verdict
+from steelyard.reports.findings_view import anchor_of, metric_name
+from steelyard.reports.numbers import count, estimate_text, p_value, percent
+from steelyard.reports.sections import Banner, Count, Fact, Gap, GateRow, Headline, Untested
+from steelyard.reports.shareable import WITHHELD, Shareable
+from steelyard.reports.text import describe_where, guard, humanise
+from steelyard.reports.words import EXIT_MEANING, STATUS_WORD
+
+__all__ = ["banners", "gaps", "gates", "headline", "untested"]
+
+_SENTENCE = {
+    Status.FAIL: "failed",
+    Status.INCONCLUSIVE: "inconclusive",
+    Status.NOT_MEASURED: "not measured",
+    Status.NOT_REFUTED: "not refuted",
+    Status.WAIVED: "waived",
+    Status.REPORTED: "reported only",
+    Status.PASS: "passed",
+}
+_ORDER = tuple(_SENTENCE)
+
+
+def headline(shared: Shareable) -> Headline:
+    """The answer in one sentence: "2 of 5 gates failed, 1 inconclusive; required family not measured: privacy."."""
+    record = shared.record
+    tally = Counter(v.status for v in record.verdicts)
+    total = len(record.verdicts)
+    gate = "gate" if total == 1 else "gates"
+    if not record.judged:
+        sentence, tone = "Measured, not judged: the plan states no gates.", "none"
+    elif total and tally[Status.PASS] == total:
+        sentence, tone = ("The gate passed" if total == 1 else f"All {total} gates passed"), "good"
+    else:
+        named = [(s, tally[s]) for s in _ORDER if tally[s]]
+        parts = [
+            f"{n} of {total} {gate} {_SENTENCE[s]}" if i == 0 else f"{n} {_SENTENCE[s]}"
+            for i, (s, n) in enumerate(named)
+        ]
+        sentence = ", ".join(parts)
+        tone = {0: "good", 1: "bad", 4: "bad"}.get(record.exit_code, "open")
+    if record.judged and record.uncovered:
+        word = "family" if len(record.uncovered) == 1 else "families"
+        sentence += f"; required {word} not measured: {', '.join(guard(u) for u in record.uncovered)}"
+        tone = "bad"
+    return Headline(
+        tone=tone,
+        sentence=sentence.rstrip(".") + ".",
+        counts=tuple(Count(status=s, word=STATUS_WORD[s], n=tally[s]) for s in _ORDER if tally[s]),
+        exit_code=record.exit_code,
+        exit_meaning=EXIT_MEANING.get(record.exit_code, "unknown to this version"),
+    )
+
+
+def banners(shared: Shareable) -> tuple[Banner, ...]:
+    """What changes how everything else reads."""
+    record = shared.record
+    found = []
+    if not record.judged:
+        text = "No tolerance was stated before the run, so this report draws no conclusion from any number in it."
+        found.append(Banner(title="Measured, not judged", text=text))
+    if record.exploratory or any(v.exploratory for v in record.verdicts):
+        why = guard(record.exploratory) or "thresholds were changed after the run"
+        text = f"{why[:1].upper()}{why[1:]}. A threshold chosen after the results are known carries no error rate."
+        found.append(Banner(title="Exploratory verdicts", text=text))
+    names = [guard(str(s)) for s in record.plan.get("standards") or ()]
+    if names:
+        text = f"Named in the plan, not evaluated by this version: {', '.join(names)}. Nothing here speaks for them."
+        found.append(Banner(title="Standards", text=text))
+    return tuple(found)
+
+
+def gaps(shared: Shareable) -> tuple[Gap, ...]:
+    """What the audit does not cover, gravest first: families, gates without a number, crashes, groups left out."""
+    record = shared.record
+    found = [
+        Gap(
+            kind="Family not measured",
+            subject=guard(name),
+            reason="required by the plan, and nothing in it was measured",
+        )
+        for name in record.uncovered
+    ]
+    for v in record.verdicts:
+        if v.status is Status.NOT_MEASURED:
+            subject = f"gate {v.gate}: {guard(v.metric)}"
+            found.append(Gap(kind="Gate not measured", subject=subject, reason=guard(shared.text(v.reason, v.where))))
+    rest = untested(shared)
+    if rest.failures:
+        n, probes = len(rest.failures), sorted({f.probe for f in record.failures})
+        reason = f"{n} part{'s' * (n != 1)} of {', '.join(guard(p) for p in probes)} gave no number"
+        found.append(
+            Gap(kind="Could not be measured", subject=f"{n} of the planned figures", reason=reason, hint="untested")
+        )
+    if rest.inapplicable:
+        names = sorted({guard(i.probe) for i in record.inapplicable})
+        found.append(Gap(kind="Does not apply", subject=", ".join(names), reason="see why below", hint="untested"))
+    found += [Gap(kind="Groups not tested", subject=gap.subject, reason=gap.reason) for gap in rest.groups]
+    if shared.hidden:
+        found.append(
+            Gap(kind="Groups not shown", subject=rest.suppression.split(":")[0], reason="see below", hint="untested")
+        )
+    return tuple(found)
+
+
+def gates(shared: Shareable) -> tuple[GateRow, ...]:
+    """Every gate with its verdict, in the plan's order."""
+    measured = {f.metric for f in shared.record.findings}
+    return tuple(_gate(shared, v, measured) for v in shared.record.verdicts)
+
+
+def _gate(shared: Shareable, v: Verdict, measured: set[str]) -> GateRow:
+    estimate = shared.verdict_estimate(v)
+    withheld = v.estimate is not None and estimate is None
+    text = WITHHELD if withheld else "no figure" if estimate is None else estimate_text(estimate)
+    return GateRow(
+        number=v.gate,
+        status=v.status,
+        word=STATUS_WORD[v.status],
+        metric=guard(v.metric),
+        name=metric_name(v.metric),
+        anchor=anchor_of(v.metric) if v.metric in measured else "",
+        where=_gate_where(v),
+        threshold=guard(v.threshold),
+        estimate=text,
+        method="" if estimate is None else guard(estimate.method),
+        reason=_mask(shared, v.reason, v, withheld=withheld),
+        explanation=_mask(shared, v.explanation, v, withheld=withheld),
+        facts=_gate_facts(shared, v, withheld=withheld),
+        waiver=guard(v.waiver),
+        exploratory=v.exploratory,
+    )
+
+
+def _gate_where(v: Verdict) -> str:
+    """Where a gate looks: overall metrics and joint ones both have an empty `where`, so the family decides the word."""
+    where = describe_where(v.where) if v.where else ""
+    versus = f"against {guard(v.versus)}" if v.versus and "versus" not in v.where else ""
+    return ", ".join(part for part in (where, versus) if part) or "everywhere the metric looks"
+
+
+def _mask(shared: Shareable, text: str, v: Verdict, *, withheld: bool) -> str:
+    if withheld:
+        return "The figures rest on a group too small to show; the run folder's record.json holds them." if text else ""
+    return guard(shared.text(text, v.where))
+
+
+def _gate_facts(shared: Shareable, v: Verdict, *, withheld: bool) -> tuple[Fact, ...]:
+    if withheld:
+        return ()
+    facts = []
+    if v.estimate is not None:
+        facts.append(Fact(label="n", value=count(v.estimate.n)))
+        facts.append(Fact(label="level of the interval", value=percent(v.estimate.level)))
+    if v.p_fail is not None or v.p_pass is not None:
+        adjusted = f" (after Holm {p_value(v.p_fail_adjusted)})" if v.p_fail_adjusted is not None else ""
+        facts.append(Fact(label="p of “within the tolerance”", value=p_value(v.p_fail) + adjusted))
+        facts.append(Fact(label="p of “beyond the tolerance”", value=p_value(v.p_pass)))
+    if v.status is Status.INCONCLUSIVE or v.n_needed is not None:
+        needed = "undecidable at the boundary" if v.n_needed is None else f"{count(v.n_needed)} per group"
+        facts.append(Fact(label="rows needed if the estimate were the truth", value=needed))
+    if v.n_needed_at_parity is not None:
+        facts.append(Fact(label="rows needed if there were no gap", value=f"{count(v.n_needed_at_parity)} per group"))
+    if v.status is Status.INCONCLUSIVE:
+        facts.append(Fact(label="policy for inconclusive", value=v.on_inconclusive))
+    if v.status is Status.NOT_REFUTED:
+        facts.append(Fact(label="policy for not refuted", value=v.on_not_refuted))
+    if v.waived_from is not None:
+        facts.append(Fact(label="verdict without the waiver", value=STATUS_WORD[v.waived_from].lower()))
+    for key, value in shared.detail(v.detail, v.where).items():
+        facts.append(Fact(label=humanise(guard(key)).lower(), value=guard(str(value))))
+    return tuple(facts)
+
+
+def untested(shared: Shareable) -> Untested:
+    """What gave no number and why, groups left out of comparisons, groups hidden."""
+    record = shared.record
+    failures = tuple(
+        Gap(
+            kind=guard(f.target),
+            subject=f"{', '.join(guard(m) for m in f.metrics) or guard(f.probe)} ({_where_shown(shared, f.where)})",
+            reason=guard(shared.failure_reason(f)),
+            hint=guard(shared.text(f.hint, f.where)),
+        )
+        for f in record.failures
+    )
+    inapplicable = tuple(
+        Gap(
+            kind=guard(i.target),
+            subject=guard(i.probe),
+            reason=guard(i.reason),
+            hint=f"missing: {', '.join(guard(m) for m in i.missing)}" if i.missing else "",
+        )
+        for i in record.inapplicable
+    )
+    return Untested(
+        failures=failures, inapplicable=inapplicable, groups=_groups_left_out(shared), **_suppression(shared)
+    )
+
+
+def _where_shown(shared: Shareable, where: Mapping[str, object]) -> str:
+    plain = {k: v for k, v in where.items() if isinstance(v, (str, int, float, bool))}
+    if shared.hides(plain):
+        return "a group too small to show"
+    return describe_where(plain)
+
+
+def _groups_left_out(shared: Shareable) -> tuple[Gap, ...]:
+    """Each distinct list of groups that the candidate's comparisons left out, with the metrics it concerns."""
+    found: dict[str, list[str]] = {}
+    for finding in shared.record.findings:
+        for key, value in finding.detail.items():
+            if key.startswith(("untested", "skipped", "left")) and isinstance(value, str) and value:
+                found.setdefault(shared.text(value), []).append(finding.metric)
+    gaps = []
+    for text, metrics in found.items():
+        names = list(dict.fromkeys(metrics))
+        more = f" and {len(names) - 2} more" if len(names) > 2 else ""
+        reason = f"too few rows for inference in {', '.join(guard(m) for m in names[:2])}{more}"
+        gaps.append(Gap(kind="Left out of comparisons", subject=guard(text), reason=reason))
+    return tuple(gaps)
+
+
+def _suppression(shared: Shareable) -> dict[str, object]:
+    if not shared.hidden:
+        return {"suppression": "", "withheld": ()}
+    per_scope: dict[str, list[str]] = {}
+    for scope, group in sorted(shared.hidden):
+        per_scope.setdefault(scope, []).append(group)
+    lines = []
+    for scope, groups in per_scope.items():
+        name = guard(scope).replace("*", " × ")
+        whole = scope in shared.hidden_tables
+        lines.append(f"{name}: all groups" if whole else f"{name}: {', '.join(guard(g) for g in groups)}")
+    n = len(shared.hidden)
+    text = (
+        f"{n} group{'s' * (n != 1)}: fewer than {shared.minimum} rows, or hidden with such a group so that its count"
+        " cannot be worked out from the totals"
+    )
+    return {"suppression": text, "withheld": tuple(lines)}
