@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from steelyard.reports.numbers import interval, number
+from steelyard.reports.numbers import fixed, interval, number
 from steelyard.reports.sections import Line, Mark, Metric, Part
 from steelyard.reports.text import clip
 
@@ -134,12 +134,13 @@ def _row(label: str, marks: Sequence[Mark], scale: _Scale, y: float, height: flo
 
 
 def _grid(scale: _Scale, top: float, bottom: float) -> str:
-    digits = max(1, min(6, -math.floor(math.log10(scale.ticks[1] - scale.ticks[0]))))
+    step = scale.ticks[1] - scale.ticks[0]
+    decimals = max(0, min(9, -math.floor(math.log10(step) + 1e-9)))
     parts = []
     for tick in scale.ticks:
         x = scale(tick)
         parts.append(f'<path class="g" d="M{x:.1f} {top}V{bottom}"/>')
-        text = number(tick, digits)
+        text = fixed(tick, decimals)
         parts.append(f'<text class="t" x="{x:.1f}" y="{bottom + 16}" text-anchor="middle">{text}</text>')
     return "".join(parts)
 

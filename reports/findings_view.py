@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from steelyard.audit.types import Direction, Finding, Scalar, Verdict
 from steelyard.reports.curves import curves_of
-from steelyard.reports.numbers import count, estimate_text, number, percent
+from steelyard.reports.numbers import count, estimate_text, limit, number, percent
 from steelyard.reports.sections import Cell, Family, Glance, Line, Mark, Metric, Part, Question, Row
 from steelyard.reports.shareable import WITHHELD, Shareable
 from steelyard.reports.text import describe_where, guard, humanise
 from steelyard.reports.words import FAMILY_TITLES, STATUS_WORD
 
-__all__ = ["anchor_of", "families", "metric_name"]
+__all__ = ["anchor_of", "breadth", "families", "full_name", "metric_name"]
 
 EvidenceBytes = Mapping[str, bytes]
 
@@ -34,6 +34,20 @@ def anchor_of(metric: str) -> str:
 def metric_name(metric: str) -> str:
     """The last part of a metric id in words: `fairness.error-rates.tpr-difference` is "TPR difference"."""
     return humanise(guard(metric.rsplit(".", 1)[-1]))
+
+
+def full_name(metric: str) -> str:
+    """The question and the statistic: `fairness.selection-rate.ratio` is "Selection rate: ratio"."""
+    question = humanise(guard(metric.rsplit(".", 1)[0].rsplit(".", 1)[-1]))
+    name = metric_name(metric)
+    return f"{question}: {name if name[:2].isupper() else name[:1].lower() + name[1:]}"
+
+
+def breadth(shared: Shareable, metric: str) -> str:
+    """What an empty `where` means for a metric: the whole sample, or all attributes jointly."""
+    wheres = [f.where for f in shared.record.findings if f.metric == metric]
+    compares = any("group" not in w and ("attribute" in w or "intersection" in w) for w in wheres)
+    return "all attributes jointly" if compares else "overall"
 
 
 def families(shared: Shareable, evidence: EvidenceBytes) -> tuple[Family, ...]:
@@ -111,7 +125,7 @@ def _metric(shared: Shareable, metric: str, found: Sequence[Finding], evidence: 
 
 
 def _ideal(finding: Finding) -> str:
-    return "" if finding.ideal is None else f"; ideal {number(finding.ideal).rstrip('0').rstrip('.') or '0'}"
+    return "" if finding.ideal is None else f"; ideal {limit(finding.ideal)}"
 
 
 def _notes(found: Sequence[Finding], no_interval: Iterable[str]) -> tuple[str, ...]:
@@ -132,11 +146,12 @@ def _lines(first: Finding, gates: Sequence[Verdict], shared: Shareable) -> tuple
     plan = shared.record.plan.get("gates")
     for verdict in gates:
         entry = plan[verdict.gate - 1] if isinstance(plan, (list, tuple)) and len(plan) >= verdict.gate else {}
-        limits = [(key, entry.get(key)) for key in ("max", "min")] if isinstance(entry, Mapping) else []
+        if not isinstance(entry, Mapping) or "group" in verdict.where:
+            continue  # a limit for one group alone would read as one for every row
         lines += [
-            Line(value=float(limit), label=f"{key} {number(float(limit))} (gate {verdict.gate})", kind="limit")
-            for key, limit in limits
-            if isinstance(limit, (int, float))
+            Line(value=float(entry[key]), label=f"{key} {limit(entry[key])} (gate {verdict.gate})", kind="limit")
+            for key in ("max", "min")
+            if isinstance(entry.get(key), (int, float))
         ]
     return tuple(lines)
 
@@ -162,7 +177,9 @@ def _place(where: Mapping[str, Scalar], *, compares: bool) -> tuple[str, str]:
         scope = where.get("attribute", where.get("intersection", "group"))
         rest = {k: v for k, v in where.items() if k not in ("attribute", "intersection", "group")}
         more = f", {describe_where(rest)}" if rest else ""
-        return guard(str(scope)).replace("*", " × "), guard(str(where["group"])) + more
+        group = guard(str(where["group"]))
+        group = group.replace("*", " × ") if "intersection" in where else group
+        return guard(str(scope)).replace("*", " × "), group + more
     if compares:
         label = "all attributes jointly" if not where else describe_where(where)
         return _COMPARISONS, label.replace("all attributes and their", "all attributes and")

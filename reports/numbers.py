@@ -6,7 +6,7 @@ import math
 
 from steelyard.audit.types import Estimate
 
-__all__ = ["count", "estimate_text", "interval", "number", "p_value", "percent"]
+__all__ = ["count", "estimate_text", "fixed", "interval", "limit", "number", "p_value", "percent"]
 
 _MINUS = "−"  # U+2212: typeset as wide as a plus, and no spreadsheet takes it for the start of a formula
 
@@ -35,6 +35,18 @@ def number(value: float, digits: int = 3) -> str:
         decimals = digits - 2 - math.floor(math.log10(magnitude))
     text = f"{magnitude:.{decimals}f}"
     return text if float(text) == 0 else f"{sign}{text}"
+
+
+def fixed(value: float, decimals: int) -> str:
+    """`value` with just so many decimals, as on an axis: 0.2 with one is "0.2"."""
+    text = f"{abs(value):,.{decimals}f}"
+    return f"{_MINUS}{text}" if value < 0 and float(text.replace(",", "")) != 0 else text
+
+
+def limit(value: float) -> str:
+    """A stated tolerance, as short as it was stated: 0.8 is "0.8", 1.0 is "1"."""
+    text = f"{abs(value):.12g}"
+    return f"{_MINUS}{text}" if value < 0 else text
 
 
 def percent(value: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from steelyard.reports.charts import shape
-from steelyard.reports.numbers import number
+from steelyard.reports.numbers import fixed
 from steelyard.reports.sections import Curve, Metric
 from steelyard.reports.text import clip
 
@@ -28,7 +28,7 @@ def reliability(metric: Metric) -> str:
         for i, curve in enumerate(curves)
     )
     return (
-        f'<svg class="chart" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img"'
+        f'<svg class="chart curve" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img"'
         f' aria-labelledby="{anchor}-t {anchor}-d"><title id="{anchor}-t">Reliability curve</title>'
         f'<desc id="{anchor}-d">Observed rate against mean score in {len(curves[0].points)} bins for'
         f" {escape(', '.join(clip(c.target, 40) for c in curves))}. On the diagonal the score is the rate."
@@ -50,8 +50,8 @@ def _frame() -> str:
         v = step / 5
         parts.append(
             f'<path class="g" d="M{_x(v):.1f} {_y(0):.1f}V{_y(1):.1f}M{_x(0):.1f} {_y(v):.1f}H{_x(1):.1f}"/>'
-            f'<text class="t" x="{_x(v):.1f}" y="{_y(0) + 16:.1f}" text-anchor="middle">{number(v, 1)}</text>'
-            f'<text class="t" x="{_LEFT - 8}" y="{_y(v) + 4:.1f}" text-anchor="end">{number(v, 1)}</text>'
+            f'<text class="t" x="{_x(v):.1f}" y="{_y(0) + 16:.1f}" text-anchor="middle">{fixed(v, 1)}</text>'
+            f'<text class="t" x="{_LEFT - 8}" y="{_y(v) + 4:.1f}" text-anchor="end">{fixed(v, 1)}</text>'
         )
     parts.append(f'<path class="d" d="M{_x(0):.1f} {_y(0):.1f}L{_x(1):.1f} {_y(1):.1f}"/>')
     parts.append(

@@ -6,15 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from steelyard.audit.types import Capability
-from steelyard.reports.numbers import count, number, percent
+from steelyard.reports.findings_view import breadth
+from steelyard.reports.numbers import count, limit, percent
 from steelyard.reports.sections import Fact, GroupTable, Scope, Waiver
 from steelyard.reports.shareable import WITHHELD, Shareable, plan_part
 from steelyard.reports.text import describe_where, guard
 from steelyard.reports.words import ALWAYS_OPEN, MISSING_ACCESS
 
-__all__ = ["reproduction", "scope", "thresholds", "thresholds_set", "waivers"]
+__all__ = ["PRIVATE", "reproduction", "scope", "thresholds", "thresholds_set", "waivers"]
 
-_PRIVATE = frozenset({"host", "hostname", "user", "username", "login", "cwd", "home"})
+PRIVATE = frozenset({"host", "hostname", "user", "username", "login", "cwd", "home"})
 _COMMAND = "command"
 
 
@@ -101,15 +102,16 @@ def thresholds(shared: Shareable) -> tuple[tuple[str, str, str, str], ...]:
         where = dict(gate.get("where") or {})
         if gate.get("intersections", 1) != 1:
             where["intersections"] = gate["intersections"]
-        words = [f"at most {number(float(gate['max']))}"] if gate.get("max") is not None else []
-        words += [f"at least {number(float(gate['min']))}"] if gate.get("min") is not None else []
+        words = [f"at most {limit(gate['max'])}"] if gate.get("max") is not None else []
+        words += [f"at least {limit(gate['min'])}"] if gate.get("min") is not None else []
         if gate.get("versus"):
             words.append(f"against {guard(str(gate['versus']))}")
         if gate.get("not_worse_by") is not None:
-            words.append(f"not worse by more than {number(float(gate['not_worse_by']))}")
+            words.append(f"not worse by more than {limit(gate['not_worse_by'])}")
         name = f"{index + 1}" + (f" ({guard(str(gate['id']))})" if gate.get("id") else "")
-        place = describe_where(where) if where else "everywhere the metric looks"
-        rows.append((name, guard(str(gate.get("metric", ""))), place, ", ".join(words) or "reported only"))
+        metric = str(gate.get("metric", ""))
+        place = describe_where(where) if where else breadth(shared, metric)
+        rows.append((name, guard(metric), place, ", ".join(words) or "reported only"))
     return tuple(rows)
 
 
@@ -159,7 +161,7 @@ def reproduction(shared: Shareable) -> tuple[Fact, ...]:
         Fact(label=f"Version of {guard(str(k))}", value=guard(str(v)), code=True) for k, v in record.versions.items()
     ]
     for key, value in sorted(environment.items()):
-        if key.lower() in _PRIVATE or key == _COMMAND or not isinstance(value, (str, int, float, bool)):
+        if key.lower() in PRIVATE or key == _COMMAND or not isinstance(value, (str, int, float, bool)):
             continue
         facts.append(Fact(label=guard(key).replace("_", " ").capitalize(), value=guard(str(value)), code=True))
     return tuple(facts)

@@ -79,6 +79,7 @@ class Gap:
     subject: str
     reason: str
     hint: str = ""
+    more: bool = False  # the section on what was not tested says more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -72,7 +72,9 @@ def describe_where(where: Mapping[str, Scalar]) -> str:
     group = rest.pop("group", None)
     if scope is not None:
         name = guard(str(scope)).replace("*", " × ")
-        parts.append(name if group is None else f"{name}: {guard(str(group))}")
+        crossed = "intersection" in where
+        shown = "" if group is None else guard(str(group)).replace("*", " × " if crossed else "*")
+        parts.append(name if group is None else f"{name}: {shown}")
     elif group is not None:
         parts.append(guard(str(group)))
     depth = rest.pop("intersections", None)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from steelyard.audit.types import Status, Verdict
-from steelyard.reports.findings_view import anchor_of, metric_name
+from steelyard.reports.findings_view import anchor_of, breadth, full_name
 from steelyard.reports.numbers import count, estimate_text, p_value, percent
 from steelyard.reports.sections import Banner, Count, Fact, Gap, GateRow, Headline, Untested
 from steelyard.reports.shareable import WITHHELD, Shareable
@@ -95,16 +95,21 @@ def gaps(shared: Shareable) -> tuple[Gap, ...]:
     if rest.failures:
         n, probes = len(rest.failures), sorted({f.probe for f in record.failures})
         reason = f"{n} part{'s' * (n != 1)} of {', '.join(guard(p) for p in probes)} gave no number"
-        found.append(
-            Gap(kind="Could not be measured", subject=f"{n} of the planned figures", reason=reason, hint="untested")
-        )
+        found.append(Gap(kind="Could not be measured", subject=f"{n} of the planned figures", reason=reason, more=True))
     if rest.inapplicable:
         names = sorted({guard(i.probe) for i in record.inapplicable})
-        found.append(Gap(kind="Does not apply", subject=", ".join(names), reason="see why below", hint="untested"))
+        found.append(
+            Gap(kind="Does not apply", subject=", ".join(names), reason="each with what is missing", more=True)
+        )
     found += [Gap(kind="Groups not tested", subject=gap.subject, reason=gap.reason) for gap in rest.groups]
     if shared.hidden:
         found.append(
-            Gap(kind="Groups not shown", subject=rest.suppression.split(":")[0], reason="see below", hint="untested")
+            Gap(
+                kind="Groups not shown",
+                subject=rest.suppression.split(":")[0],
+                reason=f"too small (fewer than {shared.minimum} rows), or hidden to protect one that is",
+                more=True,
+            )
         )
     return tuple(found)
 
@@ -118,15 +123,15 @@ def gates(shared: Shareable) -> tuple[GateRow, ...]:
 def _gate(shared: Shareable, v: Verdict, measured: set[str]) -> GateRow:
     estimate = shared.verdict_estimate(v)
     withheld = v.estimate is not None and estimate is None
-    text = WITHHELD if withheld else "no figure" if estimate is None else estimate_text(estimate)
+    text = WITHHELD if withheld else "No figure" if estimate is None else estimate_text(estimate)
     return GateRow(
         number=v.gate,
         status=v.status,
         word=STATUS_WORD[v.status],
         metric=guard(v.metric),
-        name=metric_name(v.metric),
+        name=full_name(v.metric),
         anchor=anchor_of(v.metric) if v.metric in measured else "",
-        where=_gate_where(v),
+        where=_gate_where(shared, v),
         threshold=guard(v.threshold),
         estimate=text,
         method="" if estimate is None else guard(estimate.method),
@@ -138,11 +143,11 @@ def _gate(shared: Shareable, v: Verdict, measured: set[str]) -> GateRow:
     )
 
 
-def _gate_where(v: Verdict) -> str:
+def _gate_where(shared: Shareable, v: Verdict) -> str:
     """Where a gate looks: overall metrics and joint ones both have an empty `where`, so the family decides the word."""
-    where = describe_where(v.where) if v.where else ""
+    where = describe_where(v.where) if v.where else breadth(shared, v.metric)
     versus = f"against {guard(v.versus)}" if v.versus and "versus" not in v.where else ""
-    return ", ".join(part for part in (where, versus) if part) or "everywhere the metric looks"
+    return ", ".join(part for part in (where, versus) if part)
 
 
 def _mask(shared: Shareable, text: str, v: Verdict, *, withheld: bool) -> str:
@@ -160,8 +165,8 @@ def _gate_facts(shared: Shareable, v: Verdict, *, withheld: bool) -> tuple[Fact,
         facts.append(Fact(label="level of the interval", value=percent(v.estimate.level)))
     if v.p_fail is not None or v.p_pass is not None:
         adjusted = f" (after Holm {p_value(v.p_fail_adjusted)})" if v.p_fail_adjusted is not None else ""
-        facts.append(Fact(label="p of “within the tolerance”", value=p_value(v.p_fail) + adjusted))
-        facts.append(Fact(label="p of “beyond the tolerance”", value=p_value(v.p_pass)))
+        facts.append(Fact(label="p of the fail claim", value=p_value(v.p_fail) + adjusted))
+        facts.append(Fact(label="p of the pass claim", value=p_value(v.p_pass)))
     if v.status is Status.INCONCLUSIVE or v.n_needed is not None:
         needed = "undecidable at the boundary" if v.n_needed is None else f"{count(v.n_needed)} per group"
         facts.append(Fact(label="rows needed if the estimate were the truth", value=needed))

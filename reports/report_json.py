@@ -1,0 +1,104 @@
+"""The report for programs: what may be shared of a record, as JSON under the schema id `steelyard.report/1`.
+
+It has the record's own names, so that a reader of record.json reads it too, with these differences: the estimate of a
+withheld finding or verdict is null and `withheld` is true; groups hidden are listed under `suppression` and carry no
+count; texts about them have their numbers masked; what a gate needs to be judged again (`basis`), evidence bytes and
+names of machines are left out. Strings are exact: JSON is never pasted into a spreadsheet by hand, so nothing is guarded.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from steelyard.audit.canonical import to_plain
+from steelyard.audit.record import Record
+from steelyard.audit.types import Finding, Verdict
+from steelyard.reports.scope_view import PRIVATE
+from steelyard.reports.shareable import Shareable, shareable
+from steelyard.reports.words import EXIT_MEANING
+
+__all__ = ["SCHEMA", "render_json"]
+
+SCHEMA = "steelyard.report/1"
+
+
+def render_json(record: Record) -> str:
+    """report.json: keys sorted, one space of indent, a newline at the end; infinities are "inf" and "-inf"."""
+    shared = shareable(record)
+    plain = {
+        "schema": SCHEMA,
+        "record": {"schema": record.schema, "digest": record.digest or record.computed_digest()},
+        "plan": record.plan,
+        "plan_digest": record.plan_digest,
+        "judged": record.judged,
+        "exit_code": record.exit_code,
+        "exit_meaning": EXIT_MEANING.get(record.exit_code, ""),
+        "exploratory": record.exploratory,
+        "targets": record.targets,
+        "sample": _sample(shared),
+        "verdicts": [_verdict(shared, v) for v in record.verdicts],
+        "uncovered": record.uncovered,
+        "findings": [_finding(shared, f) for f in record.findings],
+        "failures": _failures(shared),
+        "inapplicable": record.inapplicable,
+        "suppression": _suppression(shared),
+        "versions": record.versions,
+        "environment": {k: v for k, v in record.environment.items() if k.lower() not in PRIVATE},
+    }
+    text = json.dumps(to_plain(plain), sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8", "backslashreplace").decode("utf-8") + "\n"
+
+
+def _sample(shared: Shareable) -> dict[str, Any]:
+    plain: dict[str, Any] = to_plain(shared.record.sample)
+    for entry in plain["groups"]:
+        entry["withheld"] = (entry["attribute"], entry["group"]) in shared.hidden
+        if entry["withheld"]:
+            entry["n"] = None
+    plain["notes"] = [shared.text(note) for note in shared.record.sample.notes]
+    return plain
+
+
+def _finding(shared: Shareable, finding: Finding) -> dict[str, Any]:
+    estimate = shared.estimate(finding)
+    plain: dict[str, Any] = to_plain(finding)
+    plain.pop("basis")
+    plain["estimate"] = to_plain(estimate)
+    plain["withheld"] = estimate is None
+    plain["detail"] = shared.detail(finding.detail, finding.where)
+    if shared.hides(finding.where):
+        plain["evidence"] = []
+    return plain
+
+
+def _verdict(shared: Shareable, verdict: Verdict) -> dict[str, Any]:
+    plain: dict[str, Any] = to_plain(verdict)
+    estimate = shared.verdict_estimate(verdict)
+    withheld = verdict.estimate is not None and estimate is None
+    plain["withheld"] = withheld
+    plain["estimate"] = to_plain(estimate)
+    plain["detail"] = shared.detail(verdict.detail, verdict.where)
+    for key in ("reason", "explanation"):
+        plain[key] = "" if withheld else shared.text(plain[key], verdict.where)
+    if withheld:
+        plain |= dict.fromkeys(("p_fail", "p_fail_adjusted", "p_pass", "n_needed", "n_needed_at_parity"))
+    return plain
+
+
+def _failures(shared: Shareable) -> list[dict[str, Any]]:
+    found = []
+    for failure in shared.record.failures:
+        plain: dict[str, Any] = to_plain(failure)
+        plain["reason"] = shared.text(failure.reason, failure.where)
+        plain["hint"] = shared.text(failure.hint, failure.where)
+        found.append(plain)
+    return found
+
+
+def _suppression(shared: Shareable) -> dict[str, Any]:
+    """Which groups are hidden. Of a table hidden whole only the name is given: which of its cells are empty would tell."""
+    hidden = [
+        {"scope": scope, "group": group} for scope, group in sorted(shared.hidden) if scope not in shared.hidden_tables
+    ]
+    return {"minimum": shared.minimum, "groups": hidden, "tables": sorted(shared.hidden_tables)}
