@@ -1,8 +1,8 @@
 """JUnit XML, for the test pages of continuous integration.
 
 Three suites. `gates`: a pass is a passed case; fail is a failure; not measured is an error; inconclusive, not refuted
-and waived are skipped with a message (a failure where the plan's policy makes inconclusive fail, passed where it accepts
-an attack that did not succeed); reported is a passed case. `coverage`: every required family without a number is an
+and waived are skipped with a message (a failure where the plan makes inconclusive fail, passed where it accepts an
+attack that did not succeed); reported is a passed case. `coverage`: every required family without a number is an
 error. `probes`: what crashed or gave no number is an error, what does not apply is skipped. Names and texts are exact
 but for signs XML cannot carry, which are written out.
 """

@@ -78,17 +78,7 @@ def _gates(gates: Iterable[GateRow]) -> list[str]:
         verdict, metric = f"{STATUS_SIGN[g.status]} {g.word}", f"{g.name}, {g.where}"
         n = next((f.value for f in g.facts if f.label == "n"), "–")
         why = "; ".join(part for part in (g.reason, g.explanation, g.waiver) if part)
-        rows.append(
-            (
-                str(g.number),
-                f"{STATUS_SIGN[g.status]} {g.word}",
-                f"{g.name}, {g.where}",
-                g.threshold,
-                g.estimate,
-                n,
-                why,
-            )
-        )
+        rows.append((str(g.number), verdict, metric, g.threshold, g.estimate, n, why))
     return _table(("Gate", "Verdict", "Metric", "Tolerance", "Figure", "n", "Why"), rows)
 
 

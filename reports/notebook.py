@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
 from steelyard.audit.record import Record
@@ -24,10 +25,8 @@ def render_notebook(record: Record) -> str:
     ]
     parts += [f"<p><strong>{_text(b.title)}.</strong> {_text(b.text)}</p>" for b in view.banners]
     if view.gaps:
-        items = "".join(
-            f"<li><strong>{_text(g.kind)}</strong>: {_text(g.subject)}: {_text(g.reason)}</li>" for g in view.gaps
-        )
-        parts.append(f"<p>What this audit does not cover:</p><ul>{items}</ul>")
+        items = [f"<li><strong>{_text(g.kind)}</strong>: {_text(f'{g.subject}: {g.reason}')}</li>" for g in view.gaps]
+        parts.append(f"<p>What this audit does not cover:</p><ul>{''.join(items)}</ul>")
     parts.append(_gates(view) if view.gates else _figures(view))
     parts.append(f"<p>Record <code>{_text(view.digest[:16])}…</code></p></div>")
     return "".join(parts)
@@ -51,7 +50,7 @@ def _figures(view: View) -> str:
     return _table(("Question", "Metric", view.candidate), rows[:_MAX_ROWS]) + more
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     top = "".join(f'<th scope="col">{_text(cell)}</th>' for cell in head)
     body = "".join("<tr>" + "".join(f"<td><bdi>{_text(cell)}</bdi></td>" for cell in row) + "</tr>" for row in rows)
     return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"

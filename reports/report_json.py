@@ -3,7 +3,7 @@
 It has the record's own names, so that a reader of record.json reads it too, with these differences: the estimate of a
 withheld finding or verdict is null and `withheld` is true; groups hidden are listed under `suppression` and carry no
 count; texts about them have their numbers masked; what a gate needs to be judged again (`basis`), evidence bytes and
-names of machines are left out. Strings are exact: JSON is never pasted into a spreadsheet by hand, so nothing is guarded.
+names of machines are left out. Strings are exact: no one pastes JSON into a spreadsheet, so nothing is guarded.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def render_json(record: Record) -> str:
         "sample": _sample(shared),
         "verdicts": [_verdict(shared, v) for v in record.verdicts],
         "uncovered": record.uncovered,
-        "findings": [_finding(shared, f) for f in record.findings],
+        "findings": [_finding(shared, f) for f in record.findings if not shared.hides_table(f.where)],
         "failures": _failures(shared),
         "inapplicable": record.inapplicable,
         "suppression": _suppression(shared),
@@ -52,6 +52,7 @@ def render_json(record: Record) -> str:
 
 def _sample(shared: Shareable) -> dict[str, Any]:
     plain: dict[str, Any] = to_plain(shared.record.sample)
+    plain["groups"] = [g for g in plain["groups"] if g["attribute"] not in shared.hidden_tables]
     for entry in plain["groups"]:
         entry["withheld"] = (entry["attribute"], entry["group"]) in shared.hidden
         if entry["withheld"]:
@@ -89,6 +90,8 @@ def _verdict(shared: Shareable, verdict: Verdict) -> dict[str, Any]:
 def _failures(shared: Shareable) -> list[dict[str, Any]]:
     found = []
     for failure in shared.record.failures:
+        if shared.hides_table(failure.where):
+            continue
         plain: dict[str, Any] = to_plain(failure)
         plain["reason"] = shared.text(failure.reason, failure.where)
         plain["hint"] = shared.text(failure.hint, failure.where)
@@ -97,7 +100,7 @@ def _failures(shared: Shareable) -> list[dict[str, Any]]:
 
 
 def _suppression(shared: Shareable) -> dict[str, Any]:
-    """Which groups are hidden. Of a table hidden whole only the name is given: which of its cells are empty would tell."""
+    """Which groups are hidden. Of a table hidden whole only the name is given: its empty cells would tell of others."""
     hidden = [
         {"scope": scope, "group": group} for scope, group in sorted(shared.hidden) if scope not in shared.hidden_tables
     ]

@@ -46,6 +46,10 @@ class Shareable:
         scope = where.get("attribute", where.get("intersection", ""))
         return scope in self.hidden_tables or (str(scope), str(where["group"])) in self.hidden
 
+    def hides_table(self, where: Mapping[str, Scalar]) -> bool:
+        """Does `where` point into an intersection that is hidden whole?"""
+        return "group" in where and where.get("intersection") in self.hidden_tables
+
     def estimate(self, finding: Finding) -> Estimate | None:
         """The finding's estimate; None where it is of a hidden group, or is a contrast that names one."""
         if self.hides(finding.where) or any(self.mentions(v) for k, v in finding.detail.items() if _names_group(k)):
@@ -122,9 +126,10 @@ def _hidden(counts: Mapping[Group, int], minimum: int) -> frozenset[Group]:
     hidden = {(name, group) for name, groups in lines.items() for group in groups}
     handled = set(attributes)
     for first, second in combinations(attributes, 2):
-        scope = next((s for s in (f"{first}*{second}", f"{second}*{first}") if s in tables), None)
-        if scope is None:
+        found = [s for s in (f"{first}*{second}", f"{second}*{first}") if s in tables]
+        if not found:
             continue
+        scope = found[0]
         a, b = (first, second) if scope == f"{first}*{second}" else (second, first)
         cells = {pair: tables[scope].get("*".join(pair), 0) for pair in product(tables[a], tables[b])}
         known = {"*".join(pair) for pair in cells}

@@ -1,19 +1,18 @@
-"""Verdicts, gaps and banners: what stands first in a report."""
+"""Verdicts and banners: what stands first in a report."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 
 from steelyard.audit.types import Status, Verdict
 from steelyard.reports.findings_view import anchor_of, breadth, full_name
 from steelyard.reports.numbers import count, estimate_text, p_value, percent
-from steelyard.reports.sections import Banner, Count, Fact, Gap, GateRow, Headline, Untested
+from steelyard.reports.sections import Banner, Count, Fact, GateRow, Headline
 from steelyard.reports.shareable import WITHHELD, Shareable
 from steelyard.reports.text import describe_where, guard, humanise
 from steelyard.reports.words import EXIT_MEANING, STATUS_WORD
 
-__all__ = ["banners", "gaps", "gates", "headline", "untested"]
+__all__ = ["banners", "gates", "headline"]
 
 _SENTENCE = {
     Status.FAIL: "failed",
@@ -73,44 +72,6 @@ def banners(shared: Shareable) -> tuple[Banner, ...]:
     if names:
         text = f"Named in the plan, not evaluated by this version: {', '.join(names)}. Nothing here speaks for them."
         found.append(Banner(title="Standards", text=text))
-    return tuple(found)
-
-
-def gaps(shared: Shareable) -> tuple[Gap, ...]:
-    """What the audit does not cover, gravest first: families, gates without a number, crashes, groups left out."""
-    record = shared.record
-    found = [
-        Gap(
-            kind="Family not measured",
-            subject=guard(name),
-            reason="required by the plan, and nothing in it was measured",
-        )
-        for name in record.uncovered
-    ]
-    for v in record.verdicts:
-        if v.status is Status.NOT_MEASURED:
-            subject = f"gate {v.gate}: {guard(v.metric)}"
-            found.append(Gap(kind="Gate not measured", subject=subject, reason=guard(shared.text(v.reason, v.where))))
-    rest = untested(shared)
-    if rest.failures:
-        n, probes = len(rest.failures), sorted({f.probe for f in record.failures})
-        reason = f"{n} part{'s' * (n != 1)} of {', '.join(guard(p) for p in probes)} gave no number"
-        found.append(Gap(kind="Could not be measured", subject=f"{n} of the planned figures", reason=reason, more=True))
-    if rest.inapplicable:
-        names = sorted({guard(i.probe) for i in record.inapplicable})
-        found.append(
-            Gap(kind="Does not apply", subject=", ".join(names), reason="each with what is missing", more=True)
-        )
-    found += [Gap(kind="Groups not tested", subject=gap.subject, reason=gap.reason) for gap in rest.groups]
-    if shared.hidden:
-        found.append(
-            Gap(
-                kind="Groups not shown",
-                subject=rest.suppression.split(":")[0],
-                reason=f"too small (fewer than {shared.minimum} rows), or hidden to protect one that is",
-                more=True,
-            )
-        )
     return tuple(found)
 
 
@@ -181,71 +142,3 @@ def _gate_facts(shared: Shareable, v: Verdict, *, withheld: bool) -> tuple[Fact,
     for key, value in shared.detail(v.detail, v.where).items():
         facts.append(Fact(label=humanise(guard(key)).lower(), value=guard(str(value))))
     return tuple(facts)
-
-
-def untested(shared: Shareable) -> Untested:
-    """What gave no number and why, groups left out of comparisons, groups hidden."""
-    record = shared.record
-    failures = tuple(
-        Gap(
-            kind=guard(f.target),
-            subject=f"{', '.join(guard(m) for m in f.metrics) or guard(f.probe)} ({_where_shown(shared, f.where)})",
-            reason=guard(shared.failure_reason(f)),
-            hint=guard(shared.text(f.hint, f.where)),
-        )
-        for f in record.failures
-    )
-    inapplicable = tuple(
-        Gap(
-            kind=guard(i.target),
-            subject=guard(i.probe),
-            reason=guard(i.reason),
-            hint=f"missing: {', '.join(guard(m) for m in i.missing)}" if i.missing else "",
-        )
-        for i in record.inapplicable
-    )
-    return Untested(
-        failures=failures, inapplicable=inapplicable, groups=_groups_left_out(shared), **_suppression(shared)
-    )
-
-
-def _where_shown(shared: Shareable, where: Mapping[str, object]) -> str:
-    plain = {k: v for k, v in where.items() if isinstance(v, (str, int, float, bool))}
-    if shared.hides(plain):
-        return "a group too small to show"
-    return describe_where(plain)
-
-
-def _groups_left_out(shared: Shareable) -> tuple[Gap, ...]:
-    """Each distinct list of groups that the candidate's comparisons left out, with the metrics it concerns."""
-    found: dict[str, list[str]] = {}
-    for finding in shared.record.findings:
-        for key, value in finding.detail.items():
-            if key.startswith(("untested", "skipped", "left")) and isinstance(value, str) and value:
-                found.setdefault(shared.text(value), []).append(finding.metric)
-    gaps = []
-    for text, metrics in found.items():
-        names = list(dict.fromkeys(metrics))
-        more = f" and {len(names) - 2} more" if len(names) > 2 else ""
-        reason = f"too few rows for inference in {', '.join(guard(m) for m in names[:2])}{more}"
-        gaps.append(Gap(kind="Left out of comparisons", subject=guard(text), reason=reason))
-    return tuple(gaps)
-
-
-def _suppression(shared: Shareable) -> dict[str, object]:
-    if not shared.hidden:
-        return {"suppression": "", "withheld": ()}
-    per_scope: dict[str, list[str]] = {}
-    for scope, group in sorted(shared.hidden):
-        per_scope.setdefault(scope, []).append(group)
-    lines = []
-    for scope, groups in per_scope.items():
-        name = guard(scope).replace("*", " × ")
-        whole = scope in shared.hidden_tables
-        lines.append(f"{name}: all groups" if whole else f"{name}: {', '.join(guard(g) for g in groups)}")
-    n = len(shared.hidden)
-    text = (
-        f"{n} group{'s' * (n != 1)}: fewer than {shared.minimum} rows, or hidden with such a group so that its count"
-        " cannot be worked out from the totals"
-    )
-    return {"suppression": text, "withheld": tuple(lines)}

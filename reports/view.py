@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from steelyard.audit.record import Record
 from steelyard.audit.types import Status
 from steelyard.reports.findings_view import families
+from steelyard.reports.gaps_view import gaps, untested
 from steelyard.reports.scope_view import reproduction, scope, thresholds, thresholds_set, waivers
 from steelyard.reports.sections import Banner, Fact, Family, Gap, GateRow, Headline, Scope, Untested, Waiver
 from steelyard.reports.shareable import plan_part, shareable
 from steelyard.reports.text import guard
-from steelyard.reports.verdict_view import banners, gaps, gates, headline, untested
+from steelyard.reports.verdict_view import banners, gates, headline
 from steelyard.reports.words import INTERVALS, PROCEDURES, STATUS_MEANING, STATUS_WORD
 
 __all__ = ["View", "build_view"]

@@ -88,7 +88,8 @@ INTERVALS = (
 PROCEDURES: tuple[str, ...] = (
     "Fail and pass are two separate claims, each with its own error rate. A gate fails only if the joint interval,"
     " which accounts for all comparisons, lies beyond the tolerance. A gate passes only if every single comparison,"
-    " each by its own one-sided score limit, is shown to be within it. If neither can be shown, the gate is inconclusive.",
+    " each by its own one-sided score limit, is shown to be within it. If neither can be"
+    " shown, the gate is inconclusive.",
     "So a verdict may seem to disagree with the printed interval: the interval is two-sided and joint, the pass claim"
     " is one-sided and made comparison by comparison. Where that happens the gate says so.",
     "The rows needed are per group, for a decision at 80 % power if the estimate were the truth.",
