@@ -21,12 +21,12 @@ __all__ = ["FrozenMap", "canonical_json", "digest", "generator", "sha256", "to_p
 
 
 class FrozenMap(Mapping[str, Any]):
-    """A mapping that cannot change, compares by content, and keeps its keys sorted."""
+    """A mapping that cannot change, keeps its order, and is equal to any mapping of the same content."""
 
     __slots__ = ("_items",)
 
     def __init__(self, items: Mapping[str, Any] | None = None) -> None:
-        self._items: dict[str, Any] = dict(sorted((items or {}).items()))
+        self._items: dict[str, Any] = dict(items or {})
 
     def __getitem__(self, key: str) -> Any:
         return self._items[key]
@@ -38,7 +38,7 @@ class FrozenMap(Mapping[str, Any]):
         return len(self._items)
 
     def __hash__(self) -> int:
-        return hash(tuple(self._items.items()))
+        return hash(tuple(sorted(self._items.items())))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Mapping) and self._items == dict(other)

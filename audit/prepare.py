@@ -68,7 +68,7 @@ def prepare(source: PlanSource, *, trust_pickle: bool = False, progress: Progres
     plan = source.plan
     meant = sense(source)
     progress.start("reading the data", None)
-    samples = load_samples(plan.data, plan.target, base=source.base)
+    samples = load_samples(plan.data, target=plan.target, base=source.base)
     samples = replace(samples, test=with_reference_groups(samples.test, plan.data.reference_groups))
     progress.start("loading the candidate", None)
     candidate = load_target(
