@@ -37,6 +37,7 @@ def gate_errors(
         else:
             yield from _unmeasured(source, i, spec, chosen, known)
             yield from _tolerance_errors(source, i, gate, spec)
+            yield from _contrast_errors(plan, source, i, gate, spec)
         yield from _versus_errors(plan, source, i, gate, spec, recipes)
         yield from _where_errors(plan, source, i, gate)
         yield from _id_errors(plan, source, i, gate)
@@ -152,8 +153,16 @@ def _where_errors(plan: Plan, source: PlanSource, i: int, gate: GatePart) -> Ite
     if gate.intersections == 2 and known and len(groups) < 2:
         message = f"gates[{i}].intersections is 2, but data.groups has {len(groups) or 'no'} attribute"
         yield source.error(("gates", i, "intersections"), message, "an intersection takes two")
-    if known and not groups and is_contrast(gate.metric):
+
+
+def _contrast_errors(plan: Plan, source: PlanSource, i: int, gate: GatePart, spec: MetricSpec) -> Iterator[PlanError]:
+    if not is_contrast(spec.id):
+        return
+    if not plan.data.groups and plan.data.dataset is None:
         yield source.error(("gates", i, "metric"), f"gates[{i}] compares groups, but data.groups is empty", "name them")
+    for key in sorted(set(gate.where) & set(WHERE_KEYS) - {"attribute", "intersection"}):
+        message = f"gates[{i}].where.{key} cannot narrow {spec.id}, which compares all groups of an attribute"
+        yield source.error(("gates", i, "where", key), message, "it takes attribute or intersection")
 
 
 def _id_errors(plan: Plan, source: PlanSource, i: int, gate: GatePart) -> Iterator[PlanError]:

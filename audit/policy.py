@@ -164,8 +164,8 @@ def _scope(gate: GatePart, spec: MetricSpec, groups: Sequence[str]) -> str:
         first = [f"for the group {where['group']} of {named}" if named else f"for the group {where['group']}"]
     elif is_contrast(spec.id):
         covered = [str(named)] if named else [*groups]
-        if gate.intersections == 2 and not named:
-            covered += [f"{a}*{b}" for a, b in combinations(groups, 2)]
+        if gate.intersections == 2 and "intersection" not in gate.where:
+            covered += [f"{a}*{b}" for a, b in combinations(groups, 2) if not named or named in (a, b)]
         first = [f"between all groups of {', '.join(covered)}"] if covered else ["between all groups"]
     else:
         first = [f"for every group of {named}"] if named else []

@@ -140,8 +140,13 @@ def gate(**keys: Any) -> dict[str, Any]:
             "gates[0].where.intersection 'race*sex' is no intersection of data.groups; these are sex*race",
         ),
         (
-            gate(min=0.8, where={"group": "Female"}),
+            gate(metric="fairness.error-rates.tpr", min=0.8, where={"group": "Female"}),
             "gates[0].where.group has no attribute; say of which attribute the group is",
+        ),
+        (
+            gate(min=0.8, where={"attribute": "sex", "group": "Female"}),
+            "gates[0].where.group cannot narrow fairness.selection-rate.ratio, which compares all groups of an "
+            "attribute; it takes attribute or intersection",
         ),
         (
             gate(min=0.8, where={"attribute": "sex", "intersection": "sex*race"}),

@@ -144,6 +144,11 @@ ACCURACY = replace(RATIO, id="quality.performance.accuracy")
             "fairness.selection-rate.ratio ≥ 0.8, between all groups of sex, race, sex*race",
         ),
         (
+            {"min": 0.8, "where": {"attribute": "race"}, "intersections": 2},
+            RATIO,
+            "fairness.selection-rate.ratio ≥ 0.8, between all groups of race, sex*race",
+        ),
+        (
             {"min": 0.8, "where": {"attribute": "sex"}},
             RATIO,
             "fairness.selection-rate.ratio ≥ 0.8, between all groups of sex",

@@ -1,0 +1,1 @@
+"""One module for each command: HELP, `configure(parser)` and `execute(args, console) -> int`."""

@@ -1,0 +1,34 @@
+"""`steelyard gate`: judge a finished run again, without measuring anything."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from steelyard.audit.commands.options import add_format
+from steelyard.audit.console import Console
+from steelyard.audit.errors import StorageError
+
+HELP = "judge a finished run again, by its own gates as of today or by another plan's"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `gate`."""
+    parser.add_argument("run", metavar="RUN", type=Path, help="the folder of a finished run")
+    other = "judge by this plan's gates; changed tolerances make the result exploratory"
+    parser.add_argument("--plan", type=Path, metavar="PLAN", help=other)
+    add_format(parser)
+
+
+def execute(args: argparse.Namespace, console: Console) -> int:
+    """Print the verdicts; nothing in the run folder changes. Waivers count as of today."""
+    from steelyard.audit.commands.outcome import print_outcome
+    from steelyard.audit.plan_file import load_plan
+    from steelyard.audit.run import regate
+
+    if not (args.run / "record.json").is_file():
+        hint = "name the folder of a finished run, or finish it with 'steelyard run --resume'"
+        raise StorageError("there is no record.json here", where=str(args.run), hint=hint)
+    record = regate(args.run, load_plan(args.plan or args.run / "plan.yaml"))
+    print_outcome(record, console, folder=args.run, reports={}, as_json=args.format == "json")
+    return record.exit_code

@@ -1,0 +1,41 @@
+"""`steelyard train`: train a plan's references, so that later runs find them in the cache."""
+
+from __future__ import annotations
+
+import argparse
+
+from steelyard.audit.commands.options import add_plan
+from steelyard.audit.console import Console
+from steelyard.audit.errors import PlanError
+
+HELP = "train the references of a plan, or find them in the cache"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `train`."""
+    add_plan(parser)
+
+
+def execute(args: argparse.Namespace, console: Console) -> int:
+    """Train what the plan names and print what each reference is."""
+    from steelyard.audit.plan_file import load_plan
+    from steelyard.audit.prepare import sense, train_references
+    from steelyard.models.data.load import load_samples
+
+    source = load_plan(args.plan)
+    sense(source)
+    if not source.plan.references:
+        raise PlanError("the plan names no references", where=str(source.path), hint="add references: [baseline]")
+    progress = console.progress()
+    try:
+        progress.start("reading the data", None)
+        samples = load_samples(source.plan.data, target=source.plan.target, base=source.base)
+        _, cards = train_references(source.plan, samples, progress)
+    finally:
+        progress.done()
+    rows = []
+    for name, card in cards.items():
+        how = "from the cache" if card.cached else f"trained in {card.seconds:.1f} s"
+        rows.append((name, how, card.fingerprint[:16]))
+    console.table(("reference", "how", "fingerprint"), rows)
+    return 0

@@ -1,0 +1,179 @@
+"""What the command says: results on standard output, progress and remarks on standard error.
+
+Text that comes from data or from a plan is shown with its control signs written out, so that no column name can move
+the cursor, change colours or hide a line. Nothing here interprets markup.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
+__all__ = ["BarProgress", "Console", "LineProgress", "NoProgress", "Progress", "clean"]
+
+
+def clean(text: str) -> str:
+    """`text` on one line with every sign that cannot be seen written out: an escape becomes `\\u001b`."""
+    line = text.replace("\n", " ")
+    return line if line.isprintable() else "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in line)
+
+
+class Progress(Protocol):
+    """How far long work has come. A new `start` ends what was started before."""
+
+    def start(self, name: str, total: int | None) -> None:
+        """Begin a piece of work of `total` steps, or of unknown length."""
+
+    def advance(self, note: str = "") -> None:
+        """One step is done; `note` says which."""
+
+    def done(self) -> None:
+        """All work is done."""
+
+
+class NoProgress:
+    """Says nothing."""
+
+    def start(self, name: str, total: int | None) -> None:
+        """Say nothing."""
+
+    def advance(self, note: str = "") -> None:
+        """Say nothing."""
+
+    def done(self) -> None:
+        """Say nothing."""
+
+
+class LineProgress:
+    """One plain line for each step, for logs and pipes."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._name = ""
+        self._total: int | None = None
+        self._count = 0
+
+    def start(self, name: str, total: int | None) -> None:
+        """Print the work's name; where it has steps, each of them prints its own line."""
+        self._name, self._total, self._count = clean(name), total, 0
+        if total is None:
+            print(f"{self._name} …", file=self._stream, flush=True)
+
+    def advance(self, note: str = "") -> None:
+        """Print which step of how many is done."""
+        self._count += 1
+        of = f"{self._count}/{self._total}" if self._total else str(self._count)
+        print(f"{self._name} {of}: {clean(note)}".removesuffix(": "), file=self._stream, flush=True)
+
+    def done(self) -> None:
+        """Nothing is left open."""
+
+
+class BarProgress:
+    """A bar on a terminal, gone when the work is done."""
+
+    def __init__(self, *, color: bool) -> None:
+        self._color = color
+        self._bars: Bars | None = None
+        self._task: TaskID | None = None
+
+    def start(self, name: str, total: int | None) -> None:
+        """Show a new bar in the place of the last one."""
+        from rich.console import Console as Screen
+        from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as Bars
+
+        self.done()
+        columns = [SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(bar_width=24)]
+        counted = [MofNCompleteColumn()] if total else []
+        note = TextColumn("{task.fields[note]}", markup=False)
+        screen = Screen(stderr=True, no_color=not self._color)
+        self._bars = Bars(*columns, *counted, TimeElapsedColumn(), note, console=screen, transient=True)
+        self._bars.start()
+        self._task = self._bars.add_task(clean(name), total=total, note="")
+
+    def advance(self, note: str = "") -> None:
+        """Move the bar by one step."""
+        if self._bars is not None and self._task is not None:
+            self._bars.update(self._task, advance=1, note=clean(note))
+
+    def done(self) -> None:
+        """Take the bar away and leave the cursor as it was."""
+        if self._bars is not None:
+            self._bars.stop()
+        self._bars = self._task = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Console:
+    """The two streams and how much is said on them."""
+
+    quiet: bool = False
+    verbose: bool = False
+    color: bool = True
+
+    def out(self, text: str = "") -> None:
+        """A line of the result."""
+        print("\n".join(clean(line) for line in text.split("\n")))
+
+    def json(self, value: Any) -> None:
+        """The result as JSON, for a program; ASCII only, so that no terminal can misread it."""
+        print(json.dumps(value, indent=2, ensure_ascii=True, allow_nan=False))
+
+    def note(self, text: str) -> None:
+        """A remark beside the result; nothing with --quiet."""
+        if not self.quiet:
+            print(clean(text), file=sys.stderr, flush=True)
+
+    def error(self, text: str) -> None:
+        """What went wrong, on one line; with --quiet as well."""
+        print(f"steelyard: error: {clean(text)}", file=sys.stderr, flush=True)
+
+    def progress(self) -> Progress:
+        """A bar on a terminal, plain lines elsewhere, nothing with --quiet."""
+        if self.quiet:
+            return NoProgress()
+        plain = not sys.stderr.isatty() or os.environ.get("TERM") == "dumb" or bool(os.environ.get("CI"))
+        return LineProgress(sys.stderr) if plain else BarProgress(color=self.color)
+
+    def table(self, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """A table on standard output: fitted to a terminal, else aligned plain text. The first row is `headings`."""
+        cells = [[clean(cell) for cell in row] for row in rows]
+        if sys.stdout.isatty():
+            self._drawn(headings, cells)
+            return
+        widths = [max(len(row[i]) for row in [list(headings), *cells]) for i in range(len(headings))]
+        for row in [list(headings), ["-" * width for width in widths], *cells]:
+            print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+    def _drawn(self, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        from rich import box
+        from rich.console import Console as Screen
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for heading in headings:
+            table.add_column(Text(heading), overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
+        Screen(no_color=not self.color, highlight=False).print(table)
+
+
+# Colour repeats what the word says, it never says it alone.
+_STYLES = {
+    "PASS": "green",
+    "FAIL": "bold red",
+    "INCONCLUSIVE": "yellow",
+    "NOT MEASURED": "bold magenta",
+    "NOT REFUTED": "yellow",
+    "missing": "bold red",
+}
