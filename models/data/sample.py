@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +55,6 @@ def build_sample(
         name: code_groups(frame[column], attribute=name, where=where, compare_unknown=compare)
         for name, column in roles.groups.items()
     }
-    _check_reference_groups(data.reference_groups, groups, where=where, required=split == "test")
     decided = target is not None and target.kind == "predictions" and split == "test"
     return seal_sample(
         frame[list(roles.inputs)],
@@ -144,21 +142,3 @@ def _outcome(
     if data.task == "regression":
         return Outcome(task=Task.REGRESSION, classes=(), labels=None)
     return Outcome(task=Task.BINARY, classes=tuple(classes or ("0", "1")), labels=None)
-
-
-def _check_reference_groups(
-    wanted: Mapping[str, str], groups: Mapping[str, Groups], *, where: str, required: bool
-) -> None:
-    for attribute, level in wanted.items():
-        if attribute not in groups:
-            if required:
-                known = ", ".join(groups) or "none"
-                raise DataError(
-                    f"data.reference_groups names {attribute!r}", where=where, hint=f"the groups are {known}"
-                )
-            continue
-        levels = groups[attribute].levels
-        if required and level not in levels:
-            close = difflib.get_close_matches(level, levels, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"its groups are {', '.join(levels[:10])}"
-            raise DataError(f"data.reference_groups: {attribute!r} has no group {level!r}", where=where, hint=hint)
