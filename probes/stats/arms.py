@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
 from steelyard.audit.errors import ProbeError
 from steelyard.probes.stats.rates import RATES, Rate
 from steelyard.probes.stats.table import CountTable, MarginalGroups
@@ -26,8 +27,8 @@ class Arms:
     """J arms: p = k / n with effective k and n; `rows` are plain denominators, NaN p where there is none.
 
     `numerator` and `denominator` (J, F) are masks over the F flattened cells. Under a design `linear` (J, F) are the
-    linearised ratios and `df` its degrees of freedom; for plain counts they are None and infinite, and arms of disjoint
-    groups are independent with variance p (1 - p) / n.
+    linearised ratios; without one it is None and arms of disjoint groups are independent with variance p (1 - p) / n.
+    `df` (J,) are the degrees of freedom of an arm's variance: Kish's number of units less 1, infinite for plain counts.
     """
 
     k: Array
@@ -37,7 +38,7 @@ class Arms:
     numerator: Array
     denominator: Array
     linear: Array | None
-    df: float
+    df: Array
 
     @property
     def small(self) -> NDArray[np.bool_]:
@@ -54,7 +55,7 @@ class Arms:
             numerator=self.numerator[index],
             denominator=self.denominator[index],
             linear=None if self.linear is None else self.linear[index],
-            df=self.df,
+            df=self.df[index],
         )
 
 
@@ -94,7 +95,7 @@ def measure(table: CountTable, members: Array, rates: tuple[Rate, ...], family: 
     if table.moment is None:
         return Arms(
             k=numerator @ counts, n=below, p=p, rows=rows,
-            numerator=numerator, denominator=denominator, linear=None, df=np.inf,
+            numerator=numerator, denominator=denominator, linear=None, df=np.full(p.size, np.inf),
         )  # fmt: skip
     full, scale = np.maximum(below, 1e-300)[:, None], table.moment.units / max(table.moment.units - 1, 1)
     linear = (numerator - np.nan_to_num(p)[:, None] * denominator) / full  # Taylor linearisation of each ratio
@@ -105,7 +106,7 @@ def measure(table: CountTable, members: Array, rates: tuple[Rate, ...], family: 
     n = np.where(below > 0, n, 0.0)
     return Arms(
         k=np.nan_to_num(p) * n, n=n, p=p, rows=rows,
-        numerator=numerator, denominator=denominator, linear=linear, df=float(max(table.moment.units - 1, 1)),
+        numerator=numerator, denominator=denominator, linear=linear, df=np.maximum(kish - 1, 1.0),
     )  # fmt: skip
 
 

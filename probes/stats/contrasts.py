@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
+
 from steelyard.audit.errors import ProbeError
 from steelyard.probes.stats.arms import Arms
 from steelyard.probes.stats.claims import Claim
@@ -79,6 +80,7 @@ class JointContrasts:
     replicates: Replicates | None  # of `resampled` arms
     position: NDArray[np.int64]  # (J,) where an arm is in the replicates, or -1
     cross: Array  # (M,) covariance of the two rates; 0 for plain counts
+    df: Array  # (M,) degrees of freedom (Satterthwaite); infinite for plain counts
 
     @property
     def arms(self) -> Arms:
@@ -116,7 +118,7 @@ class JointContrasts:
         by_score = self.by_score(1 - self.level)
         if by_score.any():
             counts = self._counts(by_score)
-            z = -_quantile((1 - self.level) / (2 * self.m), self.arms.df)
+            z = -_quantile((1 - self.level) / (2 * self.m), self.df[by_score])
             solve = difference_limits if self.form == "difference" else ratio_limits
             low[by_score], high[by_score] = solve(*counts, z=z)
         if not by_score.all():
@@ -220,10 +222,11 @@ class JointContrasts:
             return Claim(fail_p=1.0, pass_p=0.0)
         everything = self._counts(np.ones(self.m, dtype=bool))
         upper, lower = score_z_difference(*everything, tau), score_z_difference(*everything, -tau)
-        pass_p = float(np.maximum(_below(upper, self.arms.df), _below(-lower, self.arms.df)).max())
+        pass_p = float(np.maximum(_below(upper, self.df), _below(-lower, self.df)).max())
         p_score = p_max_t = None
         if by_score.any():
-            one = np.minimum(_below(-upper[by_score], self.arms.df), _below(lower[by_score], self.arms.df))
+            df = self.df[by_score]
+            one = np.minimum(_below(-upper[by_score], df), _below(lower[by_score], df))
             p_score = 2 * float(one.min())
         if not by_score.all():
             rest = ~by_score
@@ -242,10 +245,10 @@ class JointContrasts:
         k1, n1, k2, n2 = self._counts(everything)
         z = score_z_ratio(k1, n1, k2, n2, tau)
         z = np.minimum(z, score_z_ratio(k2, n2, k1, n1, tau)) if both else z
-        pass_p = float(_below(-z, self.arms.df).max())
+        pass_p = float(_below(-z, self.df).max())
         p_score = p_max_t = None
         if by_score.any():
-            p_score = (2 if both else 1) * float(_below(z[by_score], self.arms.df).min())
+            p_score = (2 if both else 1) * float(_below(z[by_score], self.df[by_score]).min())
         if not by_score.all():
             p_max_t = self._max_t_ratio(tau, ~by_score, both=both)
         return Claim(fail_p=self._combine(p_max_t, p_score, by_score), pass_p=pass_p)
@@ -300,7 +303,7 @@ def joint_contrasts(
     resampled[first[~small]] = resampled[second[~small]] = True
     position = np.where(resampled, np.cumsum(resampled) - 1, -1)
     chosen = np.flatnonzero(resampled)
-    variance, cross, factor = _design(table, arms, first, second)
+    variance, cross, factor, df = _design(table, arms, first, second)
     return JointContrasts(
         layout=layout,
         form=form,
@@ -315,6 +318,7 @@ def joint_contrasts(
         replicates=resample(table, arms.take(chosen), draws, rng) if chosen.size else None,
         position=position,
         cross=cross,
+        df=df,
     )
 
 
@@ -329,26 +333,33 @@ def _turned(layout: Layout, form: Form, contrast: Contrast) -> tuple[NDArray[np.
 
 def _design(
     table: CountTable, arms: Arms, first: NDArray[np.int64], second: NDArray[np.int64]
-) -> tuple[Array, Array, Array]:
-    """Variance of first - second, covariance of the two, and the factor that shrinks n where the latter is negative."""
+) -> tuple[Array, Array, Array, Array]:
+    """Variance of first - second, covariance of the two, the factor that shrinks n where that is negative, and df."""
     own = arms.p * (1 - arms.p) / arms.n
     if arms.linear is None:
-        return own[first] + own[second], np.zeros(first.size), np.ones(first.size)
+        return own[first] + own[second], np.zeros(first.size), np.ones(first.size), np.full(first.size, np.inf)
     cross = design_covariance(table, arms)[first, second]
     apart = own[first] + own[second]
     together = np.maximum(apart - 2 * cross, 1e-300)
     factor = np.where(cross < 0, apart / together, 1.0)
-    return together, cross, factor
+    v, w = own[first], own[second]
+    pieces = v * v / arms.df[first] + w * w / arms.df[second]
+    least = np.minimum(arms.df[first], arms.df[second])
+    df = np.where(pieces > 0, apart**2 / np.where(pieces > 0, pieces, 1.0), least)  # Satterthwaite
+    return together, cross, factor, df
 
 
-def _below(z: NDArray[np.float64] | float, df: float) -> Array:
+def _below(z: Array, df: Array) -> Array:
     """P(Z <= z), normal or Student."""
     from scipy.special import ndtr, stdtr
 
-    return np.asarray(ndtr(z) if np.isinf(df) else stdtr(df, z), dtype=np.float64)
+    if np.isinf(df).all():
+        return np.asarray(ndtr(z), dtype=np.float64)
+    return np.asarray(np.where(np.isinf(z), ndtr(z), stdtr(df, z)), dtype=np.float64)
 
 
-def _quantile(p: float, df: float) -> float:
+def _quantile(p: float, df: Array) -> Array:
     from scipy.special import ndtri, stdtrit
 
-    return float(ndtri(p) if np.isinf(df) else stdtrit(df, p))
+    quantiles: Array = np.full(df.shape, ndtri(p)) if np.isinf(df).all() else np.asarray(stdtrit(df, p))
+    return quantiles

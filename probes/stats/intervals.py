@@ -174,7 +174,7 @@ def ratio_limits(
     both = p1 + p2
     centre = np.where(both > 0, p1 / np.where(both > 0, both, 1.0), 0.5)  # s = r / (1 + r) maps [0, inf] to [0, 1]
 
-    def above(bound: Array) -> Callable[[Array], Array]:
+    def above(bound: Array) -> Callable[[Array], Any]:
         return lambda s: _f(score_z_ratio(k1, n1, k2, n2, s / np.maximum(1 - s, 1e-300))) > bound
 
     low = _bisect(above(critical), np.zeros_like(centre), centre)

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
 from steelyard.audit.errors import ProbeError
 from steelyard.probes.stats.arms import Arms, look_up_rates, measure
 from steelyard.probes.stats.table import CountTable, MarginalGroups
@@ -170,7 +171,7 @@ def _reference(part: _Part, own: NDArray[np.int64], reference: Mapping[str, str]
     if chosen is None and all(a in reference for a in attributes):
         chosen = "*".join(reference[a] for a in attributes)
     if chosen is None:
-        return own[np.argmax(n[own])]  # the largest
+        return np.int64(own[np.argmax(n[own])])  # the largest
     if chosen not in part.groups.names:
         known = ", ".join(part.groups.names[g] for g in own[:12])
         raise ProbeError(f"the reference group {chosen!r} of {name} is not in the data", hint=f"groups: {known}")

@@ -39,7 +39,8 @@ class SecondMoment:
     def diagonal(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
         """The diagonal of Z M2 Z^T for Z (J, F): (J,)."""
         left = np.asarray(z @ self._matrix(z.shape[1]))
-        return np.einsum("jf,jf->j", left, z)
+        diagonal: NDArray[np.float64] = np.einsum("jf,jf->j", left, z)
+        return diagonal
 
     def _matrix(self, f: int) -> Any:
         from scipy.sparse import csr_array
@@ -52,7 +53,7 @@ class SecondMoment:
 
 def of_rows(flat: NDArray[np.int64], weights: NDArray[np.float64], f: int) -> SecondMoment:
     """M2 where every row is a unit: the diagonal of squared weights. `flat` (n,) is each row's flattened cell."""
-    squares = np.bincount(flat, weights * weights, minlength=f)
+    squares = np.bincount(flat, weights * weights, minlength=f).astype(np.float64)
     where = np.flatnonzero(squares)
     return SecondMoment(row=where, column=where, value=squares[where], units=flat.size, clustered=False)
 

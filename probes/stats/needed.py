@@ -105,8 +105,8 @@ def _ask(joint: JointContrasts, p: Array, tau: float, alpha: float) -> _Question
     ratio, a, b = joint.form == "ratio", joint.first, joint.second
     share = joint.arms.n / np.maximum(joint.layout.group_rows, 1)
     if joint.contrast == "rest":  # with n rows in every group the rest holds those of all the others
-        groups = np.bincount(joint.layout.scope_of[np.unique(a)], minlength=len(joint.layout.scope))
-        groups = groups / len(joint.layout.rates)
+        arms = np.bincount(joint.layout.scope_of[np.unique(a)], minlength=len(joint.layout.scope))
+        groups = arms / len(joint.layout.rates)
         rest = np.unique(b)
         share = share.copy()
         share[rest] *= np.maximum(groups[joint.layout.scope_of[rest]] - 1, 1)

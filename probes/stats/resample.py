@@ -1,7 +1,7 @@
 """Resampling the count table: the joint error of all rates at once, for the price of a few thousand binomials.
 
 Plain counts are redrawn as one multinomial over the finest cells (group × label × decision), which is the bootstrap of
-rows without the rows. With weights or clusters the errors are drawn as a multivariate t from the linearised covariance.
+rows without the rows. With weights or clusters the rates are drawn from the linearised covariance of the design.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
+
 from steelyard.probes.stats.arms import Arms
 from steelyard.probes.stats.table import CountTable
 
@@ -26,14 +27,14 @@ Index = NDArray[np.int64]
 class Replicates:
     """Errors of J rates in B draws, with what studentises them.
 
-    `rates` and `errors` (J, B): a redrawn rate, and it minus the observed one. `variances` (J, B) are the redrawn
-    sampling variances of independent arms; where there is a design, `covariance` (J, J) of the observed rates instead.
+    `rates` and `errors` (J, B): a redrawn rate, and it minus the observed one; `variances` (J, B): its redrawn sampling
+    variance. `correlation` (J, J) is None where arms of disjoint groups are independent.
     """
 
     rates: Array
     errors: Array
-    variances: Array | None
-    covariance: Array | None
+    variances: Array
+    correlation: Array | None
 
     @property
     def draws(self) -> int:
@@ -41,12 +42,9 @@ class Replicates:
         return int(self.errors.shape[1])
 
     def on_log(self, p: Array) -> Replicates:
-        """The same errors on the scale of log rates (delta method where there is a design)."""
-        if self.variances is None:
-            covariance = None if self.covariance is None else self.covariance / np.outer(p, p)
-            return replace(self, errors=self.errors / p[:, None], covariance=covariance)
-        tiny = np.maximum(self.rates, 1e-12)
-        return replace(self, errors=np.log(tiny / p[:, None]), variances=self.variances / tiny**2)
+        """The same errors on the scale of log rates, variances by the delta method at the redrawn rate."""
+        inside = np.maximum(self.rates, 1e-12)
+        return replace(self, errors=np.log(inside / p[:, None]), variances=self.variances / inside**2)
 
     def largest(self, a: Index, b: Index) -> Array:
         """(B,) max over contrasts of |T*| for the differences of arms `a` and `b`."""
@@ -72,12 +70,11 @@ class Replicates:
         return [(a[i : i + step], b[i : i + step]) for i in range(0, a.size, step)]
 
     def _variance(self, a: Index, b: Index, tau: float) -> Array:
-        if self.covariance is not None:
-            c = self.covariance
-            variance = c[a, a] + tau * tau * c[b, b] - 2 * tau * c[a, b]
-            return np.maximum(variance, 1e-300)[:, None]
-        assert self.variances is not None  # noqa: S101 (one of the two is always there)
-        return self.variances[a] + tau * tau * self.variances[b]
+        v, w = self.variances[a], self.variances[b]
+        if self.correlation is None:
+            return v + tau * tau * w
+        cross = self.correlation[a, b][:, None] * np.sqrt(v * w)
+        return np.maximum(v + tau * tau * w - 2 * tau * cross, 1e-300)
 
 
 def resample(table: CountTable, arms: Arms, draws: int, rng: Generator) -> Replicates:
@@ -94,19 +91,28 @@ def resample(table: CountTable, arms: Arms, draws: int, rng: Generator) -> Repli
     rates = above / below
     inside = np.clip(rates, 0.5 / below, 1 - 0.5 / below)  # a redraw at 0 or 1 keeps a variance
     return Replicates(
-        rates=rates, errors=rates - arms.p[:, None], variances=inside * (1 - inside) / below, covariance=None
+        rates=rates, errors=rates - arms.p[:, None], variances=inside * (1 - inside) / below, correlation=None
     )
 
 
 def _linearised(table: CountTable, arms: Arms, draws: int, rng: Generator) -> Replicates:
-    """Multivariate t with units - 1 degrees of freedom and the covariance of the linearised ratios."""
-    assert table.moment is not None and arms.linear is not None  # noqa: S101, PT018 (a design has both)
+    """Rates from a normal with the design's covariance, each studentised by a redrawn variance.
+
+    The redrawn variance of an arm is V p*(1 - p*) / (p (1 - p)) · chi2_df / df: it moves with the rate, as a binomial's
+    does, and has its own noise of df = (number of units in the arm) - 1. A multivariate t with one chi-square for all
+    arms and df = units - 1 has neither, and false-fails 9 % instead of 5 % for 6 groups of 60 persons with 5 rows each.
+    """
     covariance = design_covariance(table, arms)
+    own = np.maximum(np.diagonal(covariance), 1e-300)
     values, vectors = np.linalg.eigh(covariance)
     root = vectors * np.sqrt(np.maximum(values, 0.0))
-    errors = root @ rng.standard_normal((arms.p.size, draws))
-    errors /= np.sqrt(rng.chisquare(arms.df, size=draws) / arms.df)
-    return Replicates(rates=arms.p[:, None] + errors, errors=errors, variances=None, covariance=covariance)
+    p, edge = arms.p[:, None], 0.5 / arms.n[:, None]
+    rates = np.clip(p + root @ rng.standard_normal((arms.p.size, draws)), edge, 1 - edge)
+    noise = rng.chisquare(arms.df[:, None], size=(arms.p.size, draws)) / arms.df[:, None]
+    variances = own[:, None] * rates * (1 - rates) / (p * (1 - p)) * noise
+    return Replicates(
+        rates=rates, errors=rates - p, variances=variances, correlation=covariance / np.sqrt(np.outer(own, own))
+    )
 
 
 def design_covariance(table: CountTable, arms: Arms) -> Array:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
 from steelyard.audit.canonical import sha256
 from steelyard.audit.errors import ProbeError
 from steelyard.probes.stats.moments import SecondMoment, of_clusters, of_rows
@@ -79,7 +80,7 @@ class CountTable:
         sizes = [len(g.levels) for g in groups.values()]
         flat = _binary(decisions, "decisions", n) + 2 * (0 if labels is None else _binary(labels, "labels", n))
         code, stride = np.zeros(n, dtype=np.int64), 4
-        for (name, g), size in zip(reversed(groups.items()), reversed(sizes), strict=True):
+        for (name, g), size in zip(list(groups.items())[::-1], sizes[::-1], strict=True):
             code += _codes(g.codes, name, n, size) * (stride // 4)
             stride *= size
         flat = flat + 4 * code
@@ -91,7 +92,7 @@ class CountTable:
         counts, moment = rows.astype(np.float64), None
         if w is not None:
             order = np.lexsort((w, flat))  # sums must not depend on the order of the rows
-            counts = np.bincount(flat[order], w[order], minlength=width)
+            counts = np.bincount(flat[order], w[order], minlength=width).astype(np.float64)
             moment = of_rows(flat[order], w[order], width)
         if clusters is not None:
             moment = of_clusters(flat, w, np.asarray(clusters), width)
