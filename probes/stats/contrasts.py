@@ -23,10 +23,12 @@ from numpy.typing import NDArray
 from steelyard.audit.errors import ProbeError
 from steelyard.probes.stats.arms import Arms
 from steelyard.probes.stats.claims import Claim
+from steelyard.probes.stats.design import contrast_design
 from steelyard.probes.stats.intervals import difference_limits, ratio_limits, score_z_difference, score_z_ratio
 from steelyard.probes.stats.layout import Contrast, Layout, lay_out
-from steelyard.probes.stats.resample import Replicates, design_covariance, resample
+from steelyard.probes.stats.resample import Replicates, resample
 from steelyard.probes.stats.table import CountTable
+from steelyard.probes.stats.tails import below, quantile
 
 if TYPE_CHECKING:
     from steelyard.probes.stats.needed import Needed
@@ -118,7 +120,7 @@ class JointContrasts:
         by_score = self.by_score(1 - self.level)
         if by_score.any():
             counts = self._counts(by_score)
-            z = -_quantile((1 - self.level) / (2 * self.m), self.df[by_score])
+            z = -quantile((1 - self.level) / (2 * self.m), self.df[by_score])
             solve = difference_limits if self.form == "difference" else ratio_limits
             low[by_score], high[by_score] = solve(*counts, z=z)
         if not by_score.all():
@@ -222,11 +224,11 @@ class JointContrasts:
             return Claim(fail_p=1.0, pass_p=0.0)
         everything = self._counts(np.ones(self.m, dtype=bool))
         upper, lower = score_z_difference(*everything, tau), score_z_difference(*everything, -tau)
-        pass_p = float(np.maximum(_below(upper, self.df), _below(-lower, self.df)).max())
+        pass_p = float(np.maximum(below(upper, self.df), below(-lower, self.df)).max())
         p_score = p_max_t = None
         if by_score.any():
             df = self.df[by_score]
-            one = np.minimum(_below(-upper[by_score], df), _below(lower[by_score], df))
+            one = np.minimum(below(-upper[by_score], df), below(lower[by_score], df))
             p_score = 2 * float(one.min())
         if not by_score.all():
             rest = ~by_score
@@ -245,10 +247,10 @@ class JointContrasts:
         k1, n1, k2, n2 = self._counts(everything)
         z = score_z_ratio(k1, n1, k2, n2, tau)
         z = np.minimum(z, score_z_ratio(k2, n2, k1, n1, tau)) if both else z
-        pass_p = float(_below(-z, self.df).max())
+        pass_p = float(below(-z, self.df).max())
         p_score = p_max_t = None
         if by_score.any():
-            p_score = (2 if both else 1) * float(_below(z[by_score], self.df[by_score]).min())
+            p_score = (2 if both else 1) * float(below(z[by_score], self.df[by_score]).min())
         if not by_score.all():
             p_max_t = self._max_t_ratio(tau, ~by_score, both=both)
         return Claim(fail_p=self._combine(p_max_t, p_score, by_score), pass_p=pass_p)
@@ -303,7 +305,7 @@ def joint_contrasts(
     resampled[first[~small]] = resampled[second[~small]] = True
     position = np.where(resampled, np.cumsum(resampled) - 1, -1)
     chosen = np.flatnonzero(resampled)
-    variance, cross, factor, df = _design(table, arms, first, second)
+    variance, cross, factor, df = contrast_design(table, arms, first, second)
     return JointContrasts(
         layout=layout,
         form=form,
@@ -329,37 +331,3 @@ def _turned(layout: Layout, form: Form, contrast: Contrast) -> tuple[NDArray[np.
     gap = layout.arms.p[first] - layout.arms.p[second]
     turn = gap < 0 if form == "difference" else gap > 0
     return np.where(turn, second, first), np.where(turn, first, second)
-
-
-def _design(
-    table: CountTable, arms: Arms, first: NDArray[np.int64], second: NDArray[np.int64]
-) -> tuple[Array, Array, Array, Array]:
-    """Variance of first - second, covariance of the two, the factor that shrinks n where that is negative, and df."""
-    own = arms.p * (1 - arms.p) / arms.n
-    if arms.linear is None:
-        return own[first] + own[second], np.zeros(first.size), np.ones(first.size), np.full(first.size, np.inf)
-    cross = design_covariance(table, arms)[first, second]
-    apart = own[first] + own[second]
-    together = np.maximum(apart - 2 * cross, 1e-300)
-    factor = np.where(cross < 0, apart / together, 1.0)
-    v, w = own[first], own[second]
-    pieces = v * v / arms.df[first] + w * w / arms.df[second]
-    least = np.minimum(arms.df[first], arms.df[second])
-    df = np.where(pieces > 0, apart**2 / np.where(pieces > 0, pieces, 1.0), least)  # Satterthwaite
-    return together, cross, factor, df
-
-
-def _below(z: Array, df: Array) -> Array:
-    """P(Z <= z), normal or Student."""
-    from scipy.special import ndtr, stdtr
-
-    if np.isinf(df).all():
-        return np.asarray(ndtr(z), dtype=np.float64)
-    return np.asarray(np.where(np.isinf(z), ndtr(z), stdtr(df, z)), dtype=np.float64)
-
-
-def _quantile(p: float, df: Array) -> Array:
-    from scipy.special import ndtri, stdtrit
-
-    quantiles: Array = np.full(df.shape, ndtri(p)) if np.isinf(df).all() else np.asarray(stdtrit(df, p))
-    return quantiles

@@ -13,9 +13,10 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from steelyard.probes.stats.arms import Arms
+from steelyard.probes.stats.design import design_covariance
 from steelyard.probes.stats.table import CountTable
 
-__all__ = ["Replicates", "design_covariance", "resample"]
+__all__ = ["Replicates", "resample"]
 
 _CHUNK = 1_000_000  # numbers in one block of (contrasts, draws): 8 MB an array
 
@@ -113,13 +114,3 @@ def _linearised(table: CountTable, arms: Arms, draws: int, rng: Generator) -> Re
     return Replicates(
         rates=rates, errors=rates - p, variances=variances, correlation=covariance / np.sqrt(np.outer(own, own))
     )
-
-
-def design_covariance(table: CountTable, arms: Arms) -> Array:
-    """(J, J) covariance of the rates by Taylor linearisation, units drawn with replacement: C / (C - 1) Z M2 Z^T.
-
-    Binder 1983, doi:10.2307/1402588. Each linearised variable sums to 0, so that no mean is taken away.
-    """
-    assert table.moment is not None and arms.linear is not None  # noqa: S101, PT018 (a design has both)
-    scale = table.moment.units / max(table.moment.units - 1, 1)
-    return scale * table.moment.quadratic(arms.linear)

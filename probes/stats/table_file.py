@@ -8,6 +8,7 @@ import zipfile
 from typing import Any
 
 import numpy as np
+
 from steelyard.audit.canonical import canonical_json
 from steelyard.audit.errors import IntegrityError
 from steelyard.probes.stats.moments import SecondMoment
