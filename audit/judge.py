@@ -42,7 +42,7 @@ def judge(
     verdicts = []
     for number, (gate, seen, p_fail) in enumerate(zip(plan.gates, weighed, adjusted, strict=True), start=1):
         spec = specs[gate.metric]
-        verdicts.append(_verdict(number, gate, spec, plan, seen, p_fail))
+        verdicts.append(_verdict(number, gate, spec, plan, seen, p_fail, measured.attributes))
     return apply_waivers(tuple(verdicts), plan.waivers, plan.gates, today or dt.date.today())
 
 
@@ -67,13 +67,21 @@ def _holm_by_family(metrics: Sequence[str], weighed: Sequence[Weighed]) -> list[
     return adjusted
 
 
-def _verdict(number: int, gate: GatePart, spec: MetricSpec, plan: Plan, seen: Weighed, p_fail: float | None) -> Verdict:
+def _verdict(
+    number: int,
+    gate: GatePart,
+    spec: MetricSpec,
+    plan: Plan,
+    seen: Weighed,
+    p_fail: float | None,
+    attributes: tuple[str, ...],
+) -> Verdict:
     status, reason = _status(gate, spec, plan.audit.alpha, seen, p_fail)
     verdict = Verdict(
         gate=number,
         metric=spec.id,
         status=status,
-        threshold=describe_gate(gate, spec),
+        threshold=describe_gate(gate, spec, attributes),
         reason=reason,
         where=gate.where,
         versus=gate.versus or "",
@@ -102,14 +110,14 @@ def _status(gate: GatePart, spec: MetricSpec, alpha: float, seen: Weighed, p_fai
     if p_fail is not None and p_fail <= alpha:
         return (
             Status.FAIL,
-            f"the tolerance is broken: p = {_p(p_fail)} for holding everywhere, at most {alpha:g} allowed",
+            f"the tolerance is broken (p {_p(p_fail)}, and {alpha:g} is enough)",
         )
     if spec.reading == "attack":
         return Status.NOT_REFUTED, "the attack did not break the tolerance, which does not prove that it holds"
     if seen.p_pass is not None and seen.p_pass <= alpha:
         return (
             Status.PASS,
-            f"the tolerance holds everywhere: p = {_p(seen.p_pass)} for breaking it, at most {alpha:g} allowed",
+            f"the tolerance holds (p {_p(seen.p_pass)}, and {alpha:g} is enough)",
         )
     return Status.INCONCLUSIVE, "too few rows to tell whether the tolerance holds or is broken"
 
@@ -119,7 +127,7 @@ def _has_tolerance(gate: GatePart) -> bool:
 
 
 def _p(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
 
 
 def _explain(verdict: Verdict, gate: GatePart, alpha: float) -> Iterable[str]:
@@ -142,7 +150,7 @@ def _explain(verdict: Verdict, gate: GatePart, alpha: float) -> Iterable[str]:
     if status is Status.INCONCLUSIVE and outside:
         yield (
             "The printed interval alone would break the tolerance; with the other gates of this family counted"
-            f" (Holm: p = {_p(verdict.p_fail_adjusted or 1.0)}) the evidence does not reach {alpha:g}."
+            f" (Holm: p {_p(verdict.p_fail_adjusted or 1.0)}) the evidence does not reach {alpha:g}."
         )
     if status is Status.INCONCLUSIVE and verdict.n_needed is None and verdict.n_needed_at_parity is not None:
         yield "The estimate lies so close to the tolerance that no sample of reasonable size would decide."

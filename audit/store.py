@@ -142,15 +142,16 @@ def read_unit(folder: Path, key: str) -> UnitResult | None:
 
 
 def files_of(folder: Path) -> list[str]:
-    """Every file of a run but the manifest and unfinished drafts, as sorted POSIX paths."""
+    """Every file of a run but the manifest, as sorted POSIX paths."""
     found = (p for p in folder.rglob("*") if p.is_file() or p.is_symlink())
-    names = (p.relative_to(folder).as_posix() for p in found)
-    return sorted(n for n in names if n != MANIFEST and not (n.endswith(".tmp") and Path(n).name.startswith(".")))
+    return sorted(n for n in (p.relative_to(folder).as_posix() for p in found) if n != MANIFEST)
 
 
 def write_manifest(folder: Path, record: Record) -> None:
-    """Hash every file of the run."""
+    """Hash every file of the run, after clearing the drafts that a killed process left."""
     with storage(folder):
+        for draft in folder.rglob(".*.tmp"):
+            draft.unlink()
         hashes = {name: sha256((folder / name).read_bytes()) for name in files_of(folder)}
     body: dict[str, Any] = {"schema": MANIFEST_SCHEMA, "record_digest": record.digest, "files": hashes}
     write_atomic(folder / MANIFEST, canonical_json(body) + b"\n")

@@ -134,7 +134,9 @@ def test_every_row_is_about_a_declared_metric_in_its_range(case):
 
 def test_no_metric_is_measured_twice_in_one_place(case):
     probe, target, sample = case
-    places = [(row.metric, tuple(row.where.items())) for row in rows_of(probe, target, sample) if isinstance(row, Finding)]
+    places = [
+        (row.metric, tuple(row.where.items())) for row in rows_of(probe, target, sample) if isinstance(row, Finding)
+    ]
     assert len(places) == len(set(places))
 
 
@@ -146,7 +148,9 @@ def test_the_same_seed_gives_the_same_rows(case):
 def test_the_order_of_rows_does_not_matter(case):
     probe, target, sample = case
     before = {(r.metric, r.where): r.estimate for r in rows_of(probe, target, sample) if isinstance(r, Finding)}
-    after = {(r.metric, r.where): r.estimate for r in rows_of(probe, target, shuffled(sample)) if isinstance(r, Finding)}
+    after = {
+        (r.metric, r.where): r.estimate for r in rows_of(probe, target, shuffled(sample)) if isinstance(r, Finding)
+    }
     assert before.keys() == after.keys()
     for place, estimate in before.items():
         for side in ("value", "low", "high"):

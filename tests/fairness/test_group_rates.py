@@ -222,9 +222,7 @@ def test_no_number_from_nothing():
     assert any(m == f"{ERRORS}.tpr" and g == "f" and "0 of 0" in why for m, g, why in reasons)
     assert any(m == f"{SELECTION}.ratio" and "0 / 0" in why for m, _, why in reasons)
     assert not [f for f in record.findings_of(f"{ERRORS}.tpr") if f.where.get("group") == "f"]
-    gated = measured(
-        [0] * (2 * n), labels, groups, gates=[{"metric": f"{ERRORS}.tpr-difference", "max": 0.1}]
-    )
+    gated = measured([0] * (2 * n), labels, groups, gates=[{"metric": f"{ERRORS}.tpr-difference", "max": 0.1}])
     assert gated.verdicts[0].status is Status.NOT_MEASURED
     assert gated.exit_code == 4
 
