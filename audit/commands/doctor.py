@@ -108,13 +108,15 @@ def _memory() -> Iterator[Check]:
 
 
 def _folders() -> Iterator[Check]:
-    from steelyard.models.cache import cache_folder
+    from steelyard.models.cache import default_cache
 
-    for name, folder in (("cache folder", cache_folder()), ("working folder", Path.cwd())):
+    for name, folder in (("cache folder", default_cache().folder), ("working folder", Path.cwd())):
+        if folder is None:
+            yield Check(name=name, state="optional", found="none: references are trained anew each time")
+            continue
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder):
                 yield Check(name=name, state="ok", found=str(folder))
-        except OSError as error:
-            state = "missing" if name == "cache folder" else "optional"
-            yield Check(name=name, state=state, found=f"{folder}: {error.strerror}")
+        except OSError as error:  # both can be elsewhere: STEELYARD_CACHE, --out
+            yield Check(name=name, state="optional", found=f"{folder}: cannot be written: {error.strerror}")

@@ -117,7 +117,7 @@ def _needed(gate: ResolvedGate, alpha: float, sample: Sample) -> tuple[int | Non
     if statistic == "ratio":
         n = n_per_group_ratio(rate, 1.0, tau=tolerance, alpha=alpha, directions=2)
     else:
-        n = n_per_group_difference(rate, 0.0, tau=tolerance, alpha=alpha, directions=2)
+        n = n_per_group_difference(rate, 0.0, tau=tolerance, alpha=alpha)
     return n, f"to pass at 80 % power for two groups that are alike, {said}"
 
 
