@@ -1,7 +1,7 @@
 """Reliability curves, from the evidence behind a calibration finding.
 
-The evidence is JSON: `{"bins": [{"score", "rate", "low", "high", "n"}, …]}`, one entry a bin: mean score, observed rate
-of the positive class, its limits, rows. The record holds only its digest; the bytes come from the run folder.
+The evidence is JSON: `{"bins": [{"score", "rate", "rate_low", "rate_high", "n"}, …]}`, one entry a bin: mean score,
+observed rate and its limits, rows. The record holds only its digest; the bytes come from the run folder.
 """
 
 from __future__ import annotations
@@ -19,9 +19,6 @@ from steelyard.reports.text import describe_where, guard
 __all__ = ["CURVE", "curves_of"]
 
 CURVE = "reliability-curve"
-# The names other tools and older records give the same quantities.
-_SCORE = ("score", "mean_score", "mean-score", "confidence", "mean_confidence")
-_RATE = ("rate", "observed", "observed_rate", "observed-rate", "accuracy")
 
 
 def curves_of(
@@ -50,11 +47,7 @@ def _points(data: bytes) -> tuple[CurvePoint, ...]:
         plain = json.loads(data)
     except ValueError:
         return ()
-    bins = plain.get("bins") if isinstance(plain, Mapping) else plain
-    if isinstance(bins, Mapping):  # columns instead of rows
-        lists = {k: v for k, v in bins.items() if isinstance(v, list)}
-        width = min((len(v) for v in lists.values()), default=0)
-        bins = [{k: v[i] for k, v in lists.items()} for i in range(width)]
+    bins = plain.get("bins") if isinstance(plain, Mapping) else None
     if not isinstance(bins, list):
         return ()
     points = [_point(entry) for entry in bins if isinstance(entry, Mapping)]
@@ -62,17 +55,16 @@ def _points(data: bytes) -> tuple[CurvePoint, ...]:
 
 
 def _point(entry: Mapping[str, Any]) -> CurvePoint | None:
-    score = _first(entry, _SCORE)
-    rate = _first(entry, _RATE)
-    if score is None or rate is None:
+    score, rate, n = _number(entry, "score"), _number(entry, "rate"), _number(entry, "n")
+    if score is None or rate is None or n is None:
         return None
-    n = _first(entry, ("n", "count", "rows")) or 0
-    return CurvePoint(score=score, rate=rate, low=_first(entry, ("low",)), high=_first(entry, ("high",)), n=int(n))
+    return CurvePoint(
+        score=score, rate=rate, low=_number(entry, "rate_low"), high=_number(entry, "rate_high"), n=round(n)
+    )
 
 
-def _first(entry: Mapping[str, Any], names: Sequence[str]) -> float | None:
-    for name in names:
-        value = entry.get(name)
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
-            return float(value)
+def _number(entry: Mapping[str, Any], name: str) -> float | None:
+    value = entry.get(name)
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+        return float(value)
     return None

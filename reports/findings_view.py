@@ -197,8 +197,8 @@ def _row(shared: Shareable, label: str, by_target: Mapping[str, Finding], target
         if estimate is None:
             cells.append(Cell(text=WITHHELD, n="–", note="rests on a group too small to show"))
             continue
-        n = count(estimate.n)
-        if estimate.n_effective is not None:
+        n = count(estimate.n) if shared.shows_n(finding.metric) else "–"
+        if n != "–" and estimate.n_effective is not None:
             n += f" (effective {count(round(estimate.n_effective, 1))})"
         cells.append(Cell(text=estimate_text(estimate), n=n, note=_note(shared, finding)))
         marks.append(Mark(target=index, value=estimate.value, low=estimate.low, high=estimate.high))

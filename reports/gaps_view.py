@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from steelyard.audit.types import Status
 from steelyard.reports.sections import Gap, Untested
-from steelyard.reports.shareable import Shareable
+from steelyard.reports.shareable import LEFT_OUT, Shareable
 from steelyard.reports.text import describe_where, guard
 
 __all__ = ["gaps", "untested"]
@@ -49,7 +49,7 @@ def untested(shared: Shareable) -> Untested:
         Gap(
             kind=guard(f.target),
             subject=f"{', '.join(guard(m) for m in f.metrics) or guard(f.probe)} ({_where_shown(shared, f.where)})",
-            reason=guard(shared.failure_reason(f)),
+            reason=guard(shared.text(f.reason, f.where)),
             hint=guard(shared.text(f.hint, f.where)),
         )
         for f in record.failures
@@ -76,7 +76,7 @@ def _where_shown(shared: Shareable, where: Mapping[str, object]) -> str:
     plain = {k: v for k, v in where.items() if isinstance(v, (str, int, float, bool))}
     if shared.hides(plain):
         return "a group too small to show"
-    return describe_where(plain)
+    return describe_where(plain) if plain else "everywhere"
 
 
 def _groups_left_out(shared: Shareable) -> tuple[Gap, ...]:
@@ -84,7 +84,7 @@ def _groups_left_out(shared: Shareable) -> tuple[Gap, ...]:
     found: dict[str, list[str]] = {}
     for finding in shared.record.findings:
         for key, value in finding.detail.items():
-            if key.startswith(("untested", "skipped", "left")) and isinstance(value, str) and value:
+            if key.startswith(LEFT_OUT) and isinstance(value, str) and value:
                 found.setdefault(shared.text(value), []).append(finding.metric)
     gaps = []
     for text, metrics in found.items():

@@ -55,12 +55,13 @@ def _gate(suite: ET.Element, shared: Shareable, v: Verdict) -> None:
     where = f" [{describe_where(v.where)}]" if v.where else ""
     case = _case(suite, "gates", f"gate {v.gate}: {v.metric}{where}: {v.threshold}")
     estimate = shared.verdict_estimate(v)
-    withheld = v.estimate is not None and estimate is None
+    withheld = shared.withholds(v)
     reason = "the figures rest on a group too small to show" if withheld else shared.text(v.reason, v.where)
     properties = {"status": v.status.value, "metric": v.metric, "threshold": v.threshold}
     if estimate is not None:
         properties["estimate"] = estimate_text(estimate)
-        properties["n"] = str(estimate.n)
+        if shared.shows_n(v.metric):
+            properties["n"] = str(estimate.n)
     elif withheld:
         properties["estimate"] = WITHHELD
     if v.waiver:
@@ -94,7 +95,7 @@ def _probes(suite: ET.Element, shared: Shareable) -> None:
         metrics = ", ".join(failure.metrics) or "all metrics"
         case = _case(suite, "probes", f"{failure.probe} of {failure.target}: {metrics} ({place})")
         hint = f"; {shared.text(failure.hint, failure.where)}" if failure.hint else ""
-        _outcome(case, "error", shared.failure_reason(failure) + hint, "failure")
+        _outcome(case, "error", shared.text(failure.reason, failure.where) + hint, "failure")
     for row in shared.record.inapplicable:
         case = _case(suite, "probes", f"{row.probe} of {row.target}")
         missing = f" (missing: {', '.join(row.missing)})" if row.missing else ""

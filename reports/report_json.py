@@ -2,8 +2,9 @@
 
 It has the record's own names, so that a reader of record.json reads it too, with these differences: the estimate of a
 withheld finding or verdict is null and `withheld` is true; groups hidden are listed under `suppression` and carry no
-count; texts about them have their numbers masked; what a gate needs to be judged again (`basis`), evidence bytes and
-names of machines are left out. Strings are exact: no one pastes JSON into a spreadsheet, so nothing is guarded.
+count, nor do comparisons then; texts about them have their numbers masked; what a gate needs to be judged again
+(`basis`), evidence bytes and names of machines are left out. Strings are exact: no one pastes JSON into a spreadsheet,
+so nothing is guarded.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 from steelyard.audit.canonical import to_plain
 from steelyard.audit.record import Record
-from steelyard.audit.types import Finding, Verdict
+from steelyard.audit.types import Estimate, Finding, Verdict
 from steelyard.reports.scope_view import PRIVATE
 from steelyard.reports.shareable import Shareable, shareable
 from steelyard.reports.words import EXIT_MEANING
@@ -61,11 +62,18 @@ def _sample(shared: Shareable) -> dict[str, Any]:
     return plain
 
 
+def _estimate(shared: Shareable, metric: str, estimate: Estimate | None) -> dict[str, Any] | None:
+    if estimate is None:
+        return None
+    plain: dict[str, Any] = to_plain(estimate)
+    return plain if shared.shows_n(metric) else {**plain, "n": None, "n_effective": None}
+
+
 def _finding(shared: Shareable, finding: Finding) -> dict[str, Any]:
     estimate = shared.estimate(finding)
     plain: dict[str, Any] = to_plain(finding)
     plain.pop("basis")
-    plain["estimate"] = to_plain(estimate)
+    plain["estimate"] = _estimate(shared, finding.metric, estimate)
     plain["withheld"] = estimate is None
     plain["detail"] = shared.detail(finding.detail, finding.where)
     if shared.hides(finding.where):
@@ -76,9 +84,9 @@ def _finding(shared: Shareable, finding: Finding) -> dict[str, Any]:
 def _verdict(shared: Shareable, verdict: Verdict) -> dict[str, Any]:
     plain: dict[str, Any] = to_plain(verdict)
     estimate = shared.verdict_estimate(verdict)
-    withheld = verdict.estimate is not None and estimate is None
+    withheld = shared.withholds(verdict)
     plain["withheld"] = withheld
-    plain["estimate"] = to_plain(estimate)
+    plain["estimate"] = _estimate(shared, verdict.metric, estimate)
     plain["detail"] = shared.detail(verdict.detail, verdict.where)
     for key in ("reason", "explanation"):
         plain[key] = "" if withheld else shared.text(plain[key], verdict.where)

@@ -122,7 +122,7 @@ def thresholds_set(shared: Shareable) -> str:
     said = f"fixed no later than {guard(str(date))}, when the run began," if date else "fixed before the run"
     if record.exploratory:
         said = "changed after the run"
-    return f"The thresholds were {said} and are covered by the plan's digest {record.plan_digest}."
+    return f"The thresholds were {said} and are part of what the plan digest {record.plan_digest[:16]}… covers."
 
 
 def waivers(shared: Shareable) -> tuple[Waiver, ...]:

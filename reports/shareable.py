@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from itertools import combinations, product
 from typing import Any
 
 from steelyard.audit.record import Record
-from steelyard.audit.types import Estimate, Failure, Finding, Scalar, Verdict
+from steelyard.audit.types import Contrasts, Estimate, Finding, Scalar, Verdict
 from steelyard.reports.suppress import hidden_in_one_way, hidden_in_two_way
 
-__all__ = ["WITHHELD", "Shareable", "plan_part", "shareable"]
+__all__ = ["LEFT_OUT", "WITHHELD", "Shareable", "plan_part", "shareable"]
 
 WITHHELD = "withheld"
+LEFT_OUT = ("untested", "skipped", "left")  # detail keys that list groups left out: they touch no number
 Group = tuple[str, str]  # (attribute or "a*b", group)
+
+_NUMBER = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?")
+_COUNT = re.compile(r"(?<![\w.])\d[\d,]*(?![\d,]|\.\d)")
 
 
 def plan_part(record: Record, name: str) -> Mapping[str, Any]:
@@ -30,14 +34,23 @@ def plan_part(record: Record, name: str) -> Mapping[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shareable:
-    """A record with the groups that its reports must not show. `counts` are rows of each group, hidden ones too."""
+    """A record with the groups that its reports must not show.
+
+    `small` are the hidden groups with fewer rows than `minimum`; the other hidden ones only protect them, so that a
+    contrast between two groups of fair size is still shown, to three decimals: an exact fraction would tell its
+    denominator. The n of a metric in `comparisons` leaves out untested groups, and so tells how many rows they have.
+    """
 
     record: Record
     minimum: int
-    counts: Mapping[Group, int]
     hidden: frozenset[Group]
+    small: frozenset[Group]
     hidden_tables: frozenset[str]  # intersections hidden whole: not even which of their groups exist is shown
-    mention: re.Pattern[str] | None  # a hidden group's name as a word of a text
+    names: re.Pattern[str] | None  # a hidden group's name as a word of a text
+    small_names: re.Pattern[str] | None
+    comparisons: frozenset[
+        str
+    ]  # metrics that compare groups: their n leaves out the untested groups and so tells of them
 
     def hides(self, where: Mapping[str, Scalar]) -> bool:
         """Does `where` point at a hidden group?"""
@@ -50,44 +63,63 @@ class Shareable:
         """Does `where` point into an intersection that is hidden whole?"""
         return "group" in where and where.get("intersection") in self.hidden_tables
 
+    def shows_n(self, metric: str) -> bool:
+        """May the n of this metric's estimates be shown?"""
+        return not (self.hidden and metric in self.comparisons)
+
     def estimate(self, finding: Finding) -> Estimate | None:
-        """The finding's estimate; None where it is of a hidden group, or is a contrast that names one."""
-        if self.hides(finding.where) or any(self.mentions(v) for k, v in finding.detail.items() if _names_group(k)):
-            return None
-        return finding.estimate
+        """The finding's estimate; None where it is of a hidden group, or is a contrast that names a small one."""
+        return self._shown(finding.estimate, finding.where, finding.detail)
 
     def verdict_estimate(self, verdict: Verdict) -> Estimate | None:
-        """The deciding estimate of a gate; None where it is of a hidden group, or its detail names one."""
-        named = any(self.mentions(v) for k, v in verdict.detail.items() if _names_group(k))
-        return None if named or self.hides(verdict.where) else verdict.estimate
+        """The deciding estimate of a gate; None where there is none, or as for a finding."""
+        return None if verdict.estimate is None else self._shown(verdict.estimate, verdict.where, verdict.detail)
 
-    def mentions(self, value: Scalar) -> bool:
-        """Does a text name a hidden group?"""
-        return isinstance(value, str) and self.mention is not None and self.mention.search(value) is not None
+    def withholds(self, verdict: Verdict) -> bool:
+        """Is there a deciding estimate that is not shown?"""
+        return verdict.estimate is not None and self.verdict_estimate(verdict) is None
+
+    def _shown(self, estimate: Estimate, where: Mapping[str, Scalar], detail: Mapping[str, Scalar]) -> Estimate | None:
+        sides = [v for k, v in detail.items() if isinstance(v, str) and not k.startswith(LEFT_OUT)]
+        if self.hides(where) or any(_found(self.small_names, v) for v in sides):
+            return None
+        if any(_found(self.names, v) for v in sides):
+            return replace(
+                estimate, value=_rounded(estimate.value), low=_rounded(estimate.low), high=_rounded(estimate.high)
+            )
+        return estimate
 
     def text(self, text: str, where: Mapping[str, Scalar] | None = None) -> str:
-        """`text`; where it is about a hidden group, every number outside names becomes an ellipsis."""
-        if not self.hidden or not (self.mentions(text) or self.hides(where or {})):
+        """`text` with an ellipsis for every number where it is about a small group, for counts where a hidden one."""
+        hides = self.hides(where or {})
+        if self.names is None or not (hides or _found(self.names, text)):
             return text
-        parts = self.mention.split(text) if self.mention else [text]
-        names = self.mention.findall(text) if self.mention else []
-        masked = [re.sub(r"(?<![\w.])\d[\d,]*(?:\.\d+)?", "…", part) for part in parts]
+        every = hides or _found(self.small_names, text)
+        parts, names = self.names.split(text), self.names.findall(text)
+        masked = [(_NUMBER if every else _COUNT).sub("…", part) for part in parts]
         return "".join(a + b for a, b in zip(masked, [*names, ""], strict=True))
 
     def detail(self, detail: Mapping[str, Scalar], where: Mapping[str, Scalar] | None = None) -> dict[str, Scalar]:
-        """The detail of a finding or verdict: nothing of a hidden group, and texts masked."""
+        """The detail of a finding or verdict: nothing of a hidden group, no rate where one is named, texts masked."""
         if self.hides(where or {}):
             return {}
-        return {k: self.text(v) if isinstance(v, str) else v for k, v in detail.items()}
+        sides = [v for k, v in detail.items() if isinstance(v, str) and not k.startswith(LEFT_OUT)]
+        named = any(_found(self.names, v) for v in sides)
+        kept = {k: v for k, v in detail.items() if not (named and isinstance(v, float))}
+        return {k: self.text(v) if isinstance(v, str) else v for k, v in kept.items()}
 
-    def failure_reason(self, failure: Failure) -> str:
-        """Why something was not measured, masked where it is about a hidden group."""
-        return self.text(failure.reason, failure.where)
+
+def _found(pattern: re.Pattern[str] | None, text: str) -> bool:
+    return pattern is not None and pattern.search(text) is not None
 
 
-def _names_group(key: str) -> bool:
-    """Detail keys that say which groups a contrast is between; lists of groups left out touch no number."""
-    return not key.startswith(("untested", "skipped", "left"))
+def _rounded(value: Any) -> Any:
+    return None if value is None else round(value, 3)
+
+
+def _pattern(groups: Iterable[Group]) -> re.Pattern[str] | None:
+    names = sorted({group for _, group in groups if group}, key=lambda name: (-len(name), name))
+    return re.compile(rf"(?<![\w.])(?:{'|'.join(map(re.escape, names))})(?!\w|\.\d)") if names else None
 
 
 def shareable(record: Record) -> Shareable:
@@ -95,13 +127,26 @@ def shareable(record: Record) -> Shareable:
     minimum = int(plan_part(record, "report").get("min_cell", 10))
     counts = _row_counts(record)
     hidden = _hidden(counts, minimum)
-    names = sorted({group for _, group in hidden}, key=lambda name: (-len(name), name))
-    pattern = "|".join(re.escape(name) for name in names if name)
-    mention = re.compile(rf"(?<![\w.])(?:{pattern})(?![\w]|\.\d)") if pattern else None
-    shown = {scope for scope, group in counts if (scope, group) not in hidden and counts[scope, group] > 0}
+    shown = {scope for (scope, group), n in counts.items() if (scope, group) not in hidden and n > 0}
     tables = frozenset(scope for scope, _ in hidden if "*" in scope and scope not in shown)
+    small = frozenset(group for group in hidden if counts[group] < minimum)
     return Shareable(
-        record=record, minimum=minimum, counts=counts, hidden=hidden, hidden_tables=tables, mention=mention
+        record=record,
+        minimum=minimum,
+        hidden=hidden,
+        small=small,
+        hidden_tables=tables,
+        names=_pattern(hidden),
+        small_names=_pattern(small),
+        comparisons=frozenset(f.metric for f in record.findings if _compares(f)),
+    )
+
+
+def _compares(finding: Finding) -> bool:
+    if "group" in finding.where:
+        return False
+    return isinstance(finding.basis, Contrasts) or not {"attribute", "intersection", "intersections"}.isdisjoint(
+        finding.where
     )
 
 

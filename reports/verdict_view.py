@@ -83,7 +83,7 @@ def gates(shared: Shareable) -> tuple[GateRow, ...]:
 
 def _gate(shared: Shareable, v: Verdict, measured: set[str]) -> GateRow:
     estimate = shared.verdict_estimate(v)
-    withheld = v.estimate is not None and estimate is None
+    withheld = shared.withholds(v)
     text = WITHHELD if withheld else "No figure" if estimate is None else estimate_text(estimate)
     return GateRow(
         number=v.gate,
@@ -122,7 +122,8 @@ def _gate_facts(shared: Shareable, v: Verdict, *, withheld: bool) -> tuple[Fact,
         return ()
     facts = []
     if v.estimate is not None:
-        facts.append(Fact(label="n", value=count(v.estimate.n)))
+        if shared.shows_n(v.metric):
+            facts.append(Fact(label="n", value=count(v.estimate.n)))
         facts.append(Fact(label="level of the interval", value=percent(v.estimate.level)))
     if v.p_fail is not None or v.p_pass is not None:
         adjusted = f" (after Holm {p_value(v.p_fail_adjusted)})" if v.p_fail_adjusted is not None else ""

@@ -69,7 +69,13 @@ def curve(shift: float) -> Evidence:
         score = (i + 0.5) / 15
         rate = min(1.0, max(0.0, score + shift * (0.5 - score)))
         bins.append(
-            {"score": score, "rate": rate, "low": max(0.0, rate - 0.04), "high": min(1.0, rate + 0.04), "n": 1005}
+            {
+                "score": score,
+                "rate": rate,
+                "rate_low": max(0.0, rate - 0.04),
+                "rate_high": min(1.0, rate + 0.04),
+                "n": 1005,
+            }
         )
     return Evidence(name="reliability-curve", kind="json", data=json.dumps({"bins": bins}).encode())
 
