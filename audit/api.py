@@ -9,7 +9,7 @@ from typing import Any
 from steelyard.audit.assemble import assemble
 from steelyard.audit.errors import PlanError
 from steelyard.audit.plan import AuditPart, DataPart, GatePart, Plan, ReportPart, TargetPart
-from steelyard.audit.plan_source import PlanSource
+from steelyard.audit.plan_source import PlanSource, raise_all
 from steelyard.audit.prepare import Sense, arrange, with_reference_groups
 from steelyard.audit.record import Record
 from steelyard.audit.target import References
@@ -92,6 +92,7 @@ def _gates(
 ) -> list[GatePart]:
     """The gates, checked as those of a plan file are."""
     from pydantic import ValidationError
+
     from steelyard.audit.plan_gates import gate_errors
     from steelyard.probes.registry import all_probes
 
@@ -104,8 +105,9 @@ def _gates(
             key = ".".join(str(part) for part in first["loc"])
             raise PlanError(f"gates[{index}].{key}: {first['msg']}", where="audit()") from None
     known = [kind.id for kind in all_probes()]
-    plan = Plan.model_construct(data=data, references=references, gates=made)
+    plan = Plan.model_construct(
+        target=TargetPart(kind="python"), data=data, references=references, probes=list(known), gates=made
+    )
     source = PlanSource(plan=plan, text="", path=Path("audit()"), base=Path())
-    for error in gate_errors(plan, source, metrics=specs, chosen=known, known=known, recipes=references):
-        raise error
+    raise_all(gate_errors(plan, source, metrics=specs, chosen=known, known=known, recipes=references))
     return made

@@ -58,11 +58,9 @@ def _holm_by_family(metrics: Sequence[str], weighed: Sequence[Weighed]) -> list[
     families = [metric.split(".", 1)[0] for metric in metrics]
     adjusted: list[float | None] = [None] * len(weighed)
     for family in sorted(set(families)):
-        mine = [
-            i for i, (f, w) in enumerate(zip(families, weighed, strict=True)) if f == family and w.p_fail is not None
-        ]
-        if mine:
-            for index, p in zip(mine, holm([weighed[i].p_fail for i in mine]), strict=True):
+        claims = {i: w.p_fail for i, w in enumerate(weighed) if families[i] == family and w.p_fail is not None}
+        if claims:
+            for index, p in zip(claims, holm(list(claims.values())), strict=True):
                 adjusted[index] = float(p)
     return adjusted
 
@@ -93,11 +91,16 @@ def _verdict(
         on_not_refuted=gate.on_not_refuted,
         detail=seen.detail,
     )
-    if status is Status.INCONCLUSIVE:
-        needed = seen.needed() if seen.needed is not None else None
-        if needed is not None:
-            verdict = replace(verdict, n_needed=needed.at_estimate, n_needed_at_parity=needed.at_parity)
-    return replace(verdict, explanation=" ".join([*_explain(verdict, gate, plan.audit.alpha), *seen.notes]))
+    notes = [*_explain(verdict, gate, plan.audit.alpha), *seen.notes]
+    if status is Status.INCONCLUSIVE and seen.needed is not None:
+        needed = seen.needed()
+        verdict = replace(verdict, n_needed=needed.at_estimate, n_needed_at_parity=needed.at_parity)
+        notes += [_sentence(needed.note)] if needed.note else []
+    return replace(verdict, explanation=" ".join(notes))
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
 
 
 def _status(gate: GatePart, spec: MetricSpec, alpha: float, seen: Weighed, p_fail: float | None) -> tuple[Status, str]:
@@ -152,5 +155,3 @@ def _explain(verdict: Verdict, gate: GatePart, alpha: float) -> Iterable[str]:
             "The printed interval alone would break the tolerance; with the other gates of this family counted"
             f" (Holm: p {_p(verdict.p_fail_adjusted or 1.0)}) the evidence does not reach {alpha:g}."
         )
-    if status is Status.INCONCLUSIVE and verdict.n_needed is None and verdict.n_needed_at_parity is not None:
-        yield "The estimate lies so close to the tolerance that no sample of reasonable size would decide."

@@ -7,9 +7,10 @@ line with the file, the line number and the nearest valid key.
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
+
 from steelyard.audit.canonical import digest
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
 ]
 
 Scalar = str | int | float | bool
+ReportFormat = Literal["html", "json", "junit", "markdown"]
 
 
 class _Part(BaseModel):
@@ -107,9 +109,7 @@ class ReportPart(_Part):
     """What the reports show."""
 
     min_cell: int = Field(10, ge=0, description="Groups with fewer rows are not shown.")
-    formats: list[Literal["html", "json", "junit", "markdown"]] = Field(
-        default_factory=lambda: ["html", "json", "junit", "markdown"]
-    )
+    formats: list[ReportFormat] = Field(default_factory=lambda: list(get_args(ReportFormat)))
 
 
 ProbeEntry = str | dict[str, dict[str, Any]]
@@ -118,7 +118,7 @@ ProbeEntry = str | dict[str, dict[str, Any]]
 class Plan(_Part):
     """A validated audit plan. `digest` covers every resolved value, so a changed threshold changes it."""
 
-    audit: AuditPart = Field(default_factory=AuditPart)  # type: ignore[arg-type]
+    audit: AuditPart = Field(default_factory=AuditPart)
     target: TargetPart
     data: DataPart
     references: list[str] = Field(default_factory=list)
@@ -127,7 +127,7 @@ class Plan(_Part):
     required: list[str] = Field(default_factory=list)
     waivers: list[WaiverPart] = Field(default_factory=list)
     standards: list[str] = Field(default_factory=list)
-    report: ReportPart = Field(default_factory=ReportPart)  # type: ignore[arg-type]
+    report: ReportPart = Field(default_factory=ReportPart)
 
     @property
     def digest(self) -> str:

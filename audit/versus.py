@@ -63,10 +63,11 @@ def _unpaired(gate: GatePart, spec: MetricSpec, name: str, margin: float, alpha:
     if spec.direction is Direction.NONE:
         return Weighed(missing=f"{spec.id} has no better direction, so nothing can be worse")
     theirs = replace(measured, candidate=name)
-    pair = [_limits_of(gate, spec, side) for side in (measured, theirs)]
-    if isinstance(pair[0], str) or isinstance(pair[1], str):
-        return Weighed(missing=next(p for p in pair if isinstance(p, str)))
-    (mine, limits), (other, limits_other) = pair
+    try:
+        mine, limits = _limits_of(gate, spec, measured)
+        other, limits_other = _limits_of(gate, spec, theirs)
+    except ProbeError as error:
+        return Weighed(missing=error.message)
     sign = 1.0 if spec.direction is Direction.LOWER else -1.0
 
     def excess(level: float) -> tuple[float, float]:
@@ -101,33 +102,28 @@ def _smallest_alpha(holds: Callable[[float], bool]) -> float:
 
 def _limits_of(
     gate: GatePart, spec: MetricSpec, measured: Measured
-) -> tuple[Estimate, Callable[[float], tuple[float, float]]] | str:
+) -> tuple[Estimate, Callable[[float], tuple[float, float]]]:
+    """The reading of one model and its limits at any confidence. Raises ProbeError where there is none."""
     from steelyard.probes.stats.claims import interval
     from steelyard.probes.stats.joint import joint_of, reading_of
     from steelyard.probes.stats.table import CountTable
 
-    mine = [
-        f
-        for f in measured.findings
-        if f.metric == spec.id and f.target == measured.candidate and "versus" not in f.where
-    ]
+    own = [f for f in measured.findings if f.metric == spec.id and f.target == measured.candidate]
+    mine = [f for f in own if "versus" not in f.where]
     joint = [f for f in mine if isinstance(f.basis, Contrasts)]
     if joint:
-        basis = basis_for(joint, scope_of(gate, measured.attributes))
-        table = CountTable.from_bytes(measured.table(basis.table))
+        contrasts = basis_for(joint, scope_of(gate, measured.attributes))
+        table = CountTable.from_bytes(measured.table(contrasts.table))
 
         def limits(level: float) -> tuple[float, float]:
-            estimate = reading_of(joint_of(basis, table, level))
+            estimate = reading_of(joint_of(contrasts, table, level))
             if estimate.low is None or estimate.high is None:
                 raise ProbeError("the contrast has no interval", where=spec.id)
             return estimate.low, estimate.high
 
-        try:
-            return reading_of(joint_of(basis, table, 0.95)), limits
-        except ProbeError as error:
-            return str(error)
+        return reading_of(joint_of(contrasts, table, 0.95)), limits
     chosen = [f for f in matching(gate, mine) if dict(f.where) == dict(gate.where)]
-    if len(chosen) != 1 or chosen[0].basis is None:
-        return why_missing(gate, spec, mine, measured)
-    basis_ = chosen[0].basis
-    return chosen[0].estimate, lambda level: interval(basis_, level)  # type: ignore[arg-type]
+    basis = chosen[0].basis if len(chosen) == 1 else None
+    if basis is None or isinstance(basis, Contrasts):
+        raise ProbeError(why_missing(gate, spec, mine, measured))
+    return chosen[0].estimate, lambda level: interval(basis, level)

@@ -100,26 +100,25 @@ def scalars(gate: GatePart, chosen: Sequence[Finding], alpha: float, notes: tupl
     """One number, or several at once: Bonferroni for the fail claim, intersection-union for the pass."""
     from steelyard.probes.stats.claims import claim, needed_n_scalar
 
-    judged = [f for f in chosen if f.basis is not None and not isinstance(f.basis, Contrasts)]
-    if len(judged) < len(chosen):
-        if gate.max is None and gate.min is None:
-            return Weighed(estimate=chosen[0].estimate)
-        return Weighed(missing="measured without an interval, so no claim can be made")
     if gate.max is None and gate.min is None:
-        return Weighed(estimate=judged[0].estimate, notes=notes)
-    claims = [claim(f.basis, maximum=gate.max, minimum=gate.min) for f in judged]  # type: ignore[arg-type]
-    worst = min(range(len(judged)), key=lambda i: (claims[i].fail_p, -claims[i].pass_p))
-    if len(judged) > 1 and all(c.fail_p > alpha / len(judged) for c in claims):
-        worst = max(range(len(judged)), key=lambda i: claims[i].pass_p)
-    finding = judged[worst]
+        return Weighed(estimate=chosen[0].estimate, notes=notes)
+    bases = [f.basis for f in chosen if f.basis is not None and not isinstance(f.basis, Contrasts)]
+    if len(bases) < len(chosen):
+        return Weighed(missing="measured without an interval, so no claim can be made")
+    claims = [claim(basis, maximum=gate.max, minimum=gate.min) for basis in bases]
+    if any(c.fail_p <= alpha / len(claims) for c in claims):
+        worst = min(range(len(claims)), key=lambda i: claims[i].fail_p)
+    else:
+        worst = max(range(len(claims)), key=lambda i: claims[i].pass_p)
+    finding, basis = chosen[worst], bases[worst]
     detail: dict[str, Scalar] = {key: value for key, value in finding.where.items() if key not in gate.where}
     return Weighed(
         estimate=finding.estimate,
-        p_fail=min(1.0, len(judged) * min(c.fail_p for c in claims)),
+        p_fail=min(1.0, len(claims) * min(c.fail_p for c in claims)),
         p_pass=max(c.pass_p for c in claims),
-        detail=detail | ({"readings": len(judged)} if len(judged) > 1 else {}),
+        detail=detail | ({"readings": len(claims)} if len(claims) > 1 else {}),
         notes=notes,
-        needed=lambda: needed_n_scalar(finding.basis, maximum=gate.max, minimum=gate.min, alpha=alpha),  # type: ignore[arg-type]
+        needed=lambda: needed_n_scalar(basis, n=finding.estimate.n, maximum=gate.max, minimum=gate.min, alpha=alpha),
     )
 
 
