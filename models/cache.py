@@ -25,6 +25,14 @@ from steelyard.models.recipes.recipe import Recipe
 from steelyard.models.recipes.registry import resolve
 from steelyard.models.targets.sklearn import SklearnTarget, estimator_target
 
+# What fitted recipes hold beyond skops' own list; the model file's digest is checked before it is opened.
+_RECIPE_TYPES = (
+    "functools.partial",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.utils.validation.check_array",
+    "steelyard.models.recipes.tidy.TidyColumns",
+)
+
 __all__ = ["ModelCache", "TrainingCard", "default_cache", "train_reference"]
 
 
@@ -68,7 +76,7 @@ class ModelCache:
             if sha256(path.read_bytes()) != plain.pop("sha256"):
                 return None
             card = TrainingCard(**{**plain, "notes": tuple(plain["notes"]), "cached": True})
-            return load_model(path), card
+            return load_model(path, trusted=_RECIPE_TYPES), card
         except (OSError, ValueError, KeyError, TypeError, SteelyardError):
             return None
 

@@ -18,15 +18,9 @@ from steelyard.models.pickles import open_pickle, scan
 
 __all__ = ["KNOWN_TYPES", "MODEL_SUFFIXES", "PICKLES", "load_model"]
 
-# Types that skops asks about, though fitted scikit-learn models hold them by themselves and none runs code of a
-# stranger's: holders of data, a check of arrays and the call that remembers its settings; and our own first step.
-KNOWN_TYPES = (
-    "functools.partial",
-    "numpy.dtype",
-    "sklearn.utils.validation.check_array",
-    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-    "steelyard.models.recipes.tidy.TidyColumns",
-)
+# A description of an array's element, which most encoders hold; the rest is skops' own list. Trees are not on either:
+# their node tables are read without bounds checks, so a forest from a stranger needs its owner's word.
+KNOWN_TYPES = ("numpy.dtype",)
 PICKLES = (".pkl", ".pickle", ".joblib")
 MODEL_SUFFIXES = (".skops", *PICKLES)
 
@@ -88,7 +82,7 @@ def _load_skops(path: Path, trusted: Sequence[str], where: str) -> Any:
         raise UnsafeArtifact(
             f"holds types that are not trusted: {', '.join(unknown)}",
             where=where,
-            hint="if you know them, list them in target.trusted",
+            hint=f"if you know where the file is from, set target.trusted: [{', '.join(unknown)}]",
         )
     try:
         return sio.load(path, trusted=allowed)
