@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.random import Generator
     from numpy.typing import NDArray
+
     from steelyard.probes.stats.bins import BinTable
     from steelyard.probes.stats.means import Design
 
@@ -50,7 +51,7 @@ METRICS = (
         id=ECE, direction=Direction.LOWER, ideal=0, lower=0, upper=1, aliases=("quality.ece",), not_shown=WITHIN,
         definition="binned expected calibration error: sum over bins of (share of rows) |hit rate - mean score|, in "
         f"the bins named in the detail; {SCORE}. Biased upwards, most in small groups: see ece-debiased",
-        source="Naeini et al. 2015, doi:10.1609/aaai.v29i1.9602; Guo et al. 2017, arXiv:1706.04599; bins of equal mass: "
+        source="Naeini et al. 2015, doi:10.1609/aaai.v29i1.9602; Guo et al. 2017, arXiv:1706.04599; equal mass: "
         "Roelofs et al. 2022, arXiv:2012.08668; interval: triangle inequality over resampled bin counts",
     ),
     MetricSpec(
@@ -108,6 +109,7 @@ class Calibration(Probe):
     def run(self, target: Target, sample: Sample, references: References, rng: Generator) -> Rows:
         """Overall readings, then those per group and intersection."""
         import numpy as np
+
         from steelyard.probes.stats.means import Design
 
         scribe, design = Scribe(probe=self, target=target.name), Design.of(sample)
@@ -125,6 +127,7 @@ class Calibration(Probe):
         design: Design, rng: Generator, *, whole: bool = False,
     ) -> Rows:  # fmt: skip
         import numpy as np
+
         from steelyard.probes.stats import bins as b
         from steelyard.probes.stats.means import mean
 

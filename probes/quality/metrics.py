@@ -35,19 +35,19 @@ def _gain(statistic: str, definition: str, reach: float, source: str, not_shown:
 DELONG = "DeLong et al. 1988, doi:10.2307/2531595; Sun and Xu 2014, doi:10.1109/LSP.2014.2337313"
 TANGO = "Tango 1998, Statistics in Medicine 17, 891-908"
 LINEAR = "linearised variance: Binder 1983, doi:10.2307/1402588"
+CP = "interval: Clopper and Pearson 1934, doi:10.1093/biomet/26.4.404"
 GOOD = "Good 1952, doi:10.1111/j.2517-6161.1952.tb00104.x"
 BRIER = "Brier 1950, doi:10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2"
 
 METRICS: tuple[MetricSpec, ...] = (
     _spec("accuracy", "share of rows whose decision equals the label", HIGHER, 1, 0, 1,
-          "interval: Clopper and Pearson 1934, doi:10.1093/biomet/26.4.404",
-          "Which errors are made: with one rare class, always answering the other is accurate."),
+          CP, "Which errors are made: with one rare class, always answering the other is accurate."),
     _spec("balanced-accuracy", "mean over the classes of the share of the class's rows that are decided rightly",
           HIGHER, 1, 0, 1, "Brodersen et al. 2010, doi:10.1109/ICPR.2010.764", "What an error of each kind costs."),
     _spec("precision", "share of the rows given the class that are of it; binary: the positive class, multiclass: mean "
-          "over the classes", HIGHER, 1, 0, 1, "", "How many rows of the class are missed: see recall."),
+          "over the classes", HIGHER, 1, 0, 1, CP, "How many rows of the class are missed: see recall."),
     _spec("recall", "share of the rows of the class that are given it; binary: the positive class, multiclass: mean "
-          "over the classes", HIGHER, 1, 0, 1, "", "How many rows are given the class wrongly: see precision."),
+          "over the classes", HIGHER, 1, 0, 1, CP, "How many rows are given the class wrongly: see precision."),
     _spec("f1", "2 TP / (2 TP + FP + FN) of the class; binary: the positive class, multiclass: mean over the classes",
           HIGHER, 1, 0, 1, "van Rijsbergen 1979, Information Retrieval", "Anything about the true negatives."),
     _spec("auc", "P(score of a positive > score of a negative) + P(equal) / 2; multiclass: mean over the classes, each "

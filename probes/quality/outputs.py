@@ -12,6 +12,7 @@ from steelyard.audit.types import Capability, Evidence, Failure, Finding, Scalar
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
     from steelyard.audit.target import Probe, Sample, Target
     from steelyard.probes.stats.means import Measured
 

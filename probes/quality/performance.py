@@ -25,6 +25,7 @@ from steelyard.probes.quality.slices import LeftOut, group_slices
 if TYPE_CHECKING:
     from numpy.random import Generator
     from numpy.typing import NDArray
+
     from steelyard.probes.stats.means import Design, Measured
 
 __all__ = ["Performance"]

@@ -13,6 +13,7 @@ from steelyard.audit.types import Scalar
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
     from steelyard.audit.target import Sample
 
 __all__ = ["LeftOut", "Slice", "group_slices"]

@@ -127,7 +127,9 @@ def _from_counts(
 ) -> Deviations:
     """A cell (bin, hit) that no row is in gets half a row, or a bin without one event would seem to have no error.
 
-    Scores vary within a cell too; given the counts their mean is normal with the cell's own variance.
+    Scores vary within a cell too; given the counts their mean is normal with the cell's own variance. A bin's
+    deviations are stretched by sqrt(n_b / (n_b - 1)) and, as Student's t is, for n - B degrees of freedom, without
+    which 15 bins of 20 rows cover 93.8 % in place of 95 %.
     """
     import numpy as np
 
@@ -146,11 +148,14 @@ def _from_counts(
     totals = drawn * centre + np.sqrt(drawn * spread) * rng.standard_normal(drawn.shape)
     moved = totals.reshape(draws, bins, 2).sum(axis=2) / n  # e_b, (draws, B)
     share = drawn.reshape(draws, bins, 2).sum(axis=2) / n
+    freedom = max(n - bins, 1)
+    tail = np.sqrt(freedom / rng.chisquare(freedom, size=(draws, 1)))
+    stretch = np.sqrt(table.rows / np.maximum(table.rows - 1, 1)) * tail
     expected, expected_share = (chance * centre).reshape(bins, 2).sum(axis=1), chance.reshape(bins, 2).sum(axis=1)
     gaps = np.where(share > 0, moved / np.maximum(share, 0.5 / n), 0.0) - expected / expected_share
     within = np.bincount(table.codes, weights=np.square(z - table.gap[table.codes]))
     return Deviations(
-        ece=abs(moved - expected).sum(axis=1), mce=abs(gaps).max(axis=1),
+        ece=(stretch * abs(moved - expected)).sum(axis=1), mce=(stretch * abs(gaps)).max(axis=1),
         se=np.sqrt(within / (table.rows * np.maximum(table.rows - 1, 1))),
     )  # fmt: skip
 
@@ -168,7 +173,7 @@ def _from_covariance(
     def totals(values: NDArray[np.float64]) -> NDArray[np.float64]:
         cells = unit * bins + table.codes
         sums: Any = np.bincount(cells, weights=weights * values, minlength=units * bins)
-        return sums.reshape(units, bins)
+        return np.asarray(sums.reshape(units, bins))
 
     whole = np.bincount(unit, weights=weights)[:, None]
     z, gap = hits - scores, table.gap

@@ -12,6 +12,7 @@ with C clusters (every row its own where there are none). Binder 1983, doi:10.23
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +21,7 @@ from steelyard.audit.types import Basis, Binomial, Deviation, Estimate, Normal
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
     from steelyard.audit.target import Sample
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "effective_counts",
     "effective_trials",
     "exact",
+    "held",
     "linear",
     "mean",
     "proportion",
@@ -96,7 +99,7 @@ class Design:
         if self.clusters is None:
             return values
         sums: Any = np.bincount(np.unique(self.clusters, return_inverse=True)[1], weights=values)
-        return sums
+        return np.asarray(sums)
 
     def average(self, values: NDArray[Any]) -> float:
         """The (weighted) mean of `values` (n,)."""
@@ -288,3 +291,29 @@ def exact(
         n_effective=None if design.plain else trials,
     )  # fmt: skip
     return Measured(estimate=estimate, basis=Normal(value=value, se=se, df=df))
+
+
+def held(
+    value: float, reach: Callable[[float], float], df: float, design: Design, *, level: float, method: str
+) -> Measured:
+    """Limits in (0, 1) by inversion: the truths A with |value - A| <= t `reach`(A), `reach` the standard error at A.
+
+    The basis is normal on the logit scale with the standard error that gives the wider of the two limits there.
+    """
+    from scipy.special import logit, stdtrit
+
+    t = float(stdtrit(df, 0.5 + level / 2))
+    limits = []
+    for end in (0.0, 1.0):
+        inside, outside = value, end
+        for _ in range(50):
+            middle = (inside + outside) / 2
+            inside, outside = (middle, outside) if abs(middle - value) <= t * reach(middle) else (inside, middle)
+        limits.append(inside)
+    low, high = limits
+    se = max(float(logit(value) - logit(low)), float(logit(high) - logit(value))) / t
+    estimate = Estimate(
+        value=value, low=low, high=high, level=level, n=design.n, method=method,
+        n_effective=None if design.plain else design.kish,
+    )  # fmt: skip
+    return Measured(estimate=estimate, basis=Normal(value=value, se=se, df=df, scale="logit"))
