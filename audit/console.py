@@ -145,14 +145,21 @@ class Console:
         return LineProgress(sys.stderr) if plain else BarProgress(color=self.color)
 
     def table(self, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """A table on standard output: fitted to a terminal, else aligned plain text. The first row is `headings`."""
-        cells = [[clean(cell) for cell in row] for row in rows]
+        """A table on standard output: fitted to a terminal, else aligned plain text.
+
+        A cell of the last column may hold several lines; a caller that joins text from data with line breaks cleans
+        each part first.
+        """
+        cells = [[*(clean(cell) for cell in row[:-1]), "\n".join(map(clean, row[-1].split("\n")))] for row in rows]
         if sys.stdout.isatty():
             self._drawn(headings, cells)
             return
-        widths = [max(len(row[i]) for row in [list(headings), *cells]) for i in range(len(headings))]
-        for row in [list(headings), ["-" * width for width in widths], *cells]:
-            print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        widths = [max(len(row[i]) for row in [list(headings), *cells]) for i in range(len(headings) - 1)]
+        indent = " " * sum(width + 2 for width in widths)
+        for row in [list(headings), *cells]:
+            start = "".join(f"{cell:<{width}}  " for cell, width in zip(row, widths, strict=False))
+            first, *more = row[-1].split("\n")
+            print("\n".join(line.rstrip() for line in [start + first, *(indent + line for line in more)]))
 
     def _drawn(self, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         from rich import box

@@ -17,7 +17,7 @@ from steelyard.audit.plan_source import PlanSource, did_you_mean, raise_all
 from steelyard.audit.policy import gate_number
 from steelyard.audit.types import MetricSpec
 
-__all__ = ["check", "chosen_probes"]
+__all__ = ["check", "chosen_probes", "remarks"]
 
 # kind: (fields it must have, fields it may have)
 TARGET_FIELDS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
@@ -54,6 +54,13 @@ def check(
         *_waiver_errors(plan, source),
     ]
     raise_all(found)
+    return remarks(plan, source, metrics=metrics, today=today)
+
+
+def remarks(
+    plan: Plan, source: PlanSource, *, metrics: Mapping[str, MetricSpec], today: date | None = None
+) -> tuple[str, ...]:
+    """What is allowed but worth a second look, one line each: waivers that have expired, gates that cannot fail."""
     late = (f"{source.where(('waivers', i))}: {text}" for i, text in _expired(plan, today or date.today()))
     return (*late, *gate_warnings(plan, source, metrics))
 

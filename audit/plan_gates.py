@@ -51,7 +51,9 @@ def reference_members(name: str, recipes: Sequence[str]) -> frozenset[str]:
 def gate_warnings(plan: Plan, source: PlanSource, metrics: Mapping[str, MetricSpec]) -> Iterator[str]:
     """Tolerances that no result can break."""
     for i, gate in enumerate(plan.gates):
-        spec = metrics[gate.metric]
+        spec = metrics.get(gate.metric)
+        if spec is None:
+            continue
         for key, given, limit in (("max", gate.max, spec.upper), ("min", gate.min, spec.lower)):
             if given is not None and given == limit:
                 yield (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from steelyard.audit.commands.opening import open_plan
 from steelyard.audit.commands.options import add_format
 from steelyard.audit.console import Console
 from steelyard.audit.errors import StorageError
@@ -23,12 +24,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Print the verdicts; nothing in the run folder changes. Waivers count as of today."""
     from steelyard.audit.commands.outcome import print_outcome
-    from steelyard.audit.plan_file import load_plan
     from steelyard.audit.run import regate
 
     if not (args.run / "record.json").is_file():
         hint = "name the folder of a finished run, or finish it with 'steelyard run --resume'"
         raise StorageError("there is no record.json here", where=str(args.run), hint=hint)
-    record = regate(args.run, load_plan(args.plan or args.run / "plan.yaml"))
+    record = regate(args.run, open_plan(args.plan or args.run / "plan.yaml", console))
     print_outcome(record, console, folder=args.run, reports={}, as_json=args.format == "json")
     return record.exit_code

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from steelyard.audit.canonical import to_plain
-from steelyard.audit.console import Console
+from steelyard.audit.console import Console, clean
 from steelyard.audit.policy import explain_exit
 from steelyard.audit.record import Record
 from steelyard.audit.types import Verdict
@@ -27,7 +27,7 @@ def print_outcome(
         return
     if record.verdicts:
         rows = [_row(verdict) for verdict in record.verdicts]
-        console.table(("gate", "verdict", "tolerance", "estimate", "n", "why"), rows)
+        console.table(("gate", "verdict", "estimate", "n", "tolerance, and why"), rows)
     if not record.judged:
         console.out("Measured, not judged: the audit has no gates.")
     if record.exploratory:
@@ -67,10 +67,9 @@ def _row(verdict: Verdict) -> tuple[str, ...]:
     return (
         str(verdict.gate),
         verdict.status.value.replace("_", " ").upper(),
-        verdict.threshold,
         estimate_text(estimate) if estimate is not None else "–",
         count(n) if n is not None else "–",
-        _why(verdict),
+        "\n".join(clean(line) for line in (verdict.threshold, _why(verdict), verdict.explanation) if line),
     )
 
 

@@ -6,8 +6,9 @@ import argparse
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from steelyard.audit.commands.opening import open_plan
 from steelyard.audit.commands.options import add_format, add_plan
-from steelyard.audit.console import Console, Progress
+from steelyard.audit.console import Console, Progress, clean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,9 +30,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Read the data and load the candidate, but train nothing that the candidate is not, and measure nothing."""
-    from steelyard.audit.plan_file import load_plan
 
-    source = load_plan(args.plan)
+    source = open_plan(args.plan, console)
     progress = console.progress()
     try:
         found = _foresee(source, trust_pickle=args.trust_pickle, progress=progress)
@@ -142,14 +142,13 @@ def _print(found: Mapping[str, Any], console: Console) -> None:
     console.table(("probe", "on the candidate", "why not"), rows)
     console.out("")
     console.table(
-        ("gate", "tolerance", "measurable", "n per group", "meaning"),
+        ("gate", "measurable", "n per group", "tolerance, and what that n does"),
         [
             (
                 str(gate["gate"]),
-                gate["tolerance"],
                 "yes" if gate["measurable"] else "no",
                 f"about {gate['n_needed_per_group']:,}" if gate["n_needed_per_group"] else "–",
-                gate["n_needed_basis"],
+                f"{clean(gate['tolerance'])}\n{clean(gate['n_needed_basis'])}",
             )
             for gate in found["gates"]
         ],

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from steelyard.audit.commands.opening import open_plan
 from steelyard.audit.commands.options import add_format, add_plan
 from steelyard.audit.console import Console
 from steelyard.audit.errors import PlanError, StorageError
@@ -36,10 +37,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Run the audit; the exit code is the record's."""
     from steelyard.audit.commands.outcome import print_outcome
-    from steelyard.audit.plan_file import load_plan
 
     _plan_after_resume(args)
-    source = load_plan(args.plan)
+    source = open_plan(args.plan, console)
     folder = _folder(args, source)
     from steelyard.audit.run import run_audit
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from steelyard.audit.commands.opening import open_plan
 from steelyard.audit.commands.options import add_plan
 from steelyard.audit.console import Console
 from steelyard.audit.errors import PlanError
@@ -18,11 +19,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Train what the plan names and print what each reference is."""
-    from steelyard.audit.plan_file import load_plan
     from steelyard.audit.prepare import sense, train_references
     from steelyard.models.data.load import load_samples
 
-    source = load_plan(args.plan)
+    source = open_plan(args.plan, console)
     sense(source)
     if not source.plan.references:
         raise PlanError("the plan names no references", where=str(source.path), hint="add references: [baseline]")
