@@ -116,7 +116,7 @@ def _describe(metric: Metric, rows: int, lines: Sequence[Line]) -> str:
 
 def _row(label: str, marks: Sequence[Mark], scale: _Scale, y: float, height: float) -> str:
     middle = y + height / 2
-    parts = [f'<text x="{_LEFT - 12}" y="{middle + 4:.1f}" text-anchor="end">{escape(clip(label, 30))}</text>']
+    parts = [f'<text x="{_LEFT - 12}" y="{middle + 4:.1f}" text-anchor="end">{escape(clip(label, 26))}</text>']
     first = middle - _STEP * (len(marks) - 1) / 2
     for index, mark in enumerate(marks):
         at = first + index * _STEP

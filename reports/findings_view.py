@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from steelyard.audit.types import Direction, Finding, Scalar, Verdict
 from steelyard.reports.curves import curves_of
+from steelyard.reports.details import detail_words
 from steelyard.reports.numbers import count, estimate_text, limit, number, percent
 from steelyard.reports.sections import Cell, Family, Glance, Line, Mark, Metric, Part, Question, Row
 from steelyard.reports.shareable import WITHHELD, Shareable
@@ -183,7 +184,7 @@ def _place(where: Mapping[str, Scalar], *, compares: bool) -> tuple[str, str]:
     if compares:
         label = "all attributes jointly" if not where else describe_where(where)
         return _COMPARISONS, label.replace("all attributes and their", "all attributes and")
-    return (_OVERALL, "overall") if not where else ("In part", describe_where(where))
+    return (_OVERALL, "all rows") if not where else ("In part", describe_where(where))
 
 
 def _row(shared: Shareable, label: str, by_target: Mapping[str, Finding], targets: Sequence[str]) -> Row:
@@ -206,14 +207,4 @@ def _row(shared: Shareable, label: str, by_target: Mapping[str, Finding], target
 
 
 def _note(shared: Shareable, finding: Finding) -> str:
-    """The finding's detail in one line: the groups of the widest gap, bins, groups left out."""
-    parts = []
-    for key, value in shared.detail(finding.detail, finding.where).items():
-        if isinstance(value, bool):
-            if value:
-                parts.append(humanise(guard(key)).lower())
-        elif isinstance(value, float):
-            parts.append(f"{humanise(guard(key)).lower()}: {number(value)}")
-        elif value != "":
-            parts.append(f"{humanise(guard(key)).lower()}: {guard(str(value))}")
-    return "; ".join(parts)
+    return "; ".join(detail_words(shared.detail(finding.detail, finding.where)))

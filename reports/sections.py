@@ -222,7 +222,7 @@ class Metric:
         """The cells of the broadest row, where there is one for the whole sample or all attributes jointly."""
         for part in self.parts:
             for row in part.rows:
-                if part.title in ("Overall", "Comparisons") and row.label in ("overall", "all attributes jointly"):
+                if part.title in ("Overall", "Comparisons") and row.label in ("all rows", "all attributes jointly"):
                     return row.cells
         return None
 

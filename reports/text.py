@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from unicodedata import east_asian_width
 
 from steelyard.audit.types import Scalar
 
@@ -53,8 +54,15 @@ def guard(text: str) -> str:
 
 
 def clip(text: str, length: int) -> str:
-    """`text` cut to `length` signs with an ellipsis; the full text stands in the table beside a chart."""
-    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
+    """`text` cut to the width of `length` letters with an ellipsis; a Chinese sign is as wide as two letters.
+
+    Where a chart cuts a name, the table beside it has the whole.
+    """
+    width, kept = 0, 0
+    for sign in text:
+        width += 2 if east_asian_width(sign) in "WF" else 1
+        kept += width < length  # leaves room for the ellipsis
+    return text if width <= length else text[:kept].rstrip() + "…"
 
 
 def humanise(name: str) -> str:

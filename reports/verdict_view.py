@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 
 from steelyard.audit.types import Status, Verdict
+from steelyard.reports.details import detail_words
 from steelyard.reports.findings_view import anchor_of, breadth, full_name
 from steelyard.reports.numbers import count, estimate_text, p_value, percent
 from steelyard.reports.sections import Banner, Count, Fact, GateRow, Headline
 from steelyard.reports.shareable import WITHHELD, Shareable
-from steelyard.reports.text import describe_where, guard, humanise
+from steelyard.reports.text import describe_where, guard
 from steelyard.reports.words import EXIT_MEANING, STATUS_WORD
 
 __all__ = ["banners", "gates", "headline"]
@@ -140,6 +141,8 @@ def _gate_facts(shared: Shareable, v: Verdict, *, withheld: bool) -> tuple[Fact,
         facts.append(Fact(label="policy for not refuted", value=v.on_not_refuted))
     if v.waived_from is not None:
         facts.append(Fact(label="verdict without the waiver", value=STATUS_WORD[v.waived_from].lower()))
-    for key, value in shared.detail(v.detail, v.where).items():
-        facts.append(Fact(label=humanise(guard(key)).lower(), value=guard(str(value))))
+    facts += [
+        Fact(label="widest between" if "lowest" in v.detail and i == 0 else "detail", value=words)
+        for i, words in enumerate(detail_words(shared.detail(v.detail, v.where)))
+    ]
     return tuple(facts)

@@ -159,7 +159,18 @@ def fairness(target: str, index: int, *, full: bool) -> Iterator[Finding]:
                     where,
                     direction=Direction.HIGHER if ratio else Direction.LOWER,
                     ideal=1.0 if ratio else 0.0,
-                    detail={"highest": "Male", "lowest": "Female", "untested": "race: Rare (n = 7)"},
+                    detail={
+                        "of": "sex",
+                        "rate": metric.rsplit(".", 1)[1],
+                        "lowest": "Female",
+                        "highest": "Male",
+                        "lowest_rate": 0.11,
+                        "highest_rate": 0.31,
+                        "contrast": "pairwise",
+                        "contrasts": 10,
+                        "small_contrasts": 2,
+                        "untested": "race: Rare (n = 7)",
+                    },
                 )
 
 

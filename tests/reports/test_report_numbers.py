@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from steelyard.audit.types import Estimate
 from steelyard.reports.charts import ticks
+from steelyard.reports.details import detail_words
 from steelyard.reports.numbers import count, estimate_text, fixed, limit, number, p_value, percent
-from steelyard.reports.text import describe_where, guard, humanise, visible
+from steelyard.reports.text import clip, describe_where, guard, humanise, visible
 
 
 @pytest.mark.parametrize(
@@ -74,3 +75,30 @@ def test_where_in_words():
     assert describe_where({"intersection": "sex*race", "group": "Female*Black"}) == "sex × race: Female × Black"
     assert describe_where({"intersections": 2}) == "all attributes and their intersections"
     assert describe_where({"versus": "baseline/logistic", "eps": 0.1}) == "against baseline/logistic, eps = 0.1"
+
+
+def test_the_detail_of_a_contrast_in_words():
+    detail = {
+        "of": "sex*race",
+        "rate": "tpr",
+        "lowest": "F*B",
+        "highest": "M*W",
+        "lowest_rate": 0.1,
+        "highest_rate": 0.3,
+    }
+    words = detail_words(
+        {**detail, "contrast": "pairwise", "contrasts": 45, "small_contrasts": 3, "untested": "x", "bins": 15}
+    )
+    assert words == (
+        "sex × race: F × B 0.100, M × W 0.300 (tpr)",
+        "45 comparisons, all pairs, 3 of them with few cases",
+        "bins: 15",
+    )
+    assert detail_words({"unknown": True, "other": False, "note": ""}) == ("unknown",)
+
+
+def test_clip_keeps_within_the_width():
+    assert clip("short", 5) == "short"
+    assert clip("longer", 5) == "long…"
+    assert clip("漢族漢族", 8) == "漢族漢族"
+    assert clip("漢族漢族", 6) == "漢族…"
