@@ -30,6 +30,7 @@ __all__ = [
 Array = NDArray[np.float64]
 Limits = tuple[Any, Any]  # floats for scalars, arrays for arrays
 _STEPS = 45  # halvings of an interval of length 2: limits to 1e-13
+_EDGE = 1e-12  # ratios are sought between 1e-12 and 1e12
 
 
 def _f(x: ArrayLike) -> Array:
@@ -173,15 +174,15 @@ def ratio_limits(
     p1, p2 = k1 / n1, k2 / n2
     both = p1 + p2
     centre = np.where(both > 0, p1 / np.where(both > 0, both, 1.0), 0.5)  # s = r / (1 + r) maps [0, inf] to [0, 1]
+    centre = np.clip(centre, _EDGE, 1 - _EDGE)
 
     def above(bound: Array) -> Callable[[Array], Any]:
-        return lambda s: _f(score_z_ratio(k1, n1, k2, n2, s / np.maximum(1 - s, 1e-300))) > bound
+        return lambda s: _f(score_z_ratio(k1, n1, k2, n2, s / (1 - s))) > bound
 
-    low = _bisect(above(critical), np.zeros_like(centre), centre)
-    high = _bisect(above(-critical), centre, np.ones_like(centre))
-    low = np.where(k1 <= 0, 0.0, low / np.maximum(1 - low, 1e-300))
-    with np.errstate(divide="ignore"):
-        high = np.where(k2 <= 0, np.inf, high / (1 - high))
+    low = _bisect(above(critical), np.full_like(centre, _EDGE), centre)
+    high = _bisect(above(-critical), centre, np.full_like(centre, 1 - _EDGE))
+    low = np.where(k1 <= 0, 0.0, low / (1 - low))
+    high = np.where(k2 <= 0, np.inf, high / (1 - high))
     return _shed(low), _shed(high)
 
 

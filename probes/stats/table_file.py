@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import struct
 import zipfile
 from typing import Any
 
@@ -17,6 +18,11 @@ from steelyard.probes.stats.table import CountTable
 __all__ = ["table_from_bytes", "table_to_bytes"]
 
 _FORMAT = "steelyard.count-table/1"
+# All that zipfile, NumPy and JSON are known to raise on bytes that are not what they claim to be.
+_MALFORMED = (
+    ValueError, KeyError, TypeError, IndexError, AttributeError, OSError, EOFError, MemoryError, OverflowError,
+    NotImplementedError, RuntimeError, struct.error, zipfile.BadZipFile,
+)  # fmt: skip
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip entry can carry
 
 
@@ -62,20 +68,13 @@ def table_from_bytes(data: bytes, *, where: str = "") -> CountTable:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
                 raise ValueError("an entry is compressed")  # we write none; a small file cannot grow without bound
+            if archive.testzip() is not None:
+                raise ValueError("a checksum is wrong")
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         table = _build(json.loads(arrays["meta"].tobytes()), arrays)
         _check(table)
-    except (
-        ValueError,
-        KeyError,
-        TypeError,
-        OSError,
-        EOFError,
-        IndexError,
-        AttributeError,
-        zipfile.BadZipFile,
-    ) as error:
+    except _MALFORMED as error:
         raise IntegrityError(f"is not a count table: {error}", where=where) from None
     return table
 
