@@ -1,4 +1,4 @@
-"""docs/adding-a-probe.md shows a whole probe in one file; here that very text runs as a plugin, from plan to verdict."""
+"""docs/adding-a-probe.md shows a whole probe in one file; that very text runs as a plugin, from plan to verdict."""
 
 from __future__ import annotations
 

@@ -176,7 +176,7 @@ def test_rows_survive_json(case):
 
 
 def test_every_missing_requirement_is_named(case):
-    probe, target, sample = case
+    probe, _, sample = case
 
     class Mute:
         name, kind, task, fingerprint = "mute", "test", sample.task, "0"

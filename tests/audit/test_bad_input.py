@@ -1,0 +1,167 @@
+"""Every mistake is one clear line on stderr and exit code 2, and leaves nothing half done."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from steelyard.audit.cli import main
+from steelyard.audit.store import read_record
+
+
+def refused(capsys, *args: str, code: int = 2) -> str:
+    """The one line that the command leaves with."""
+    assert main(["-q", *args]) == code
+    captured = capsys.readouterr()
+    lines = captured.err.strip().splitlines()
+    assert len(lines) == 1, captured.err
+    assert "Traceback" not in captured.err
+    return lines[0]
+
+
+def edited(plan: Path, old: str, new: str) -> str:
+    text = plan.read_text(encoding="utf-8")
+    assert old in text
+    plan.write_text(text.replace(old, new), encoding="utf-8")
+    return str(plan)
+
+
+def table(plan: Path, change) -> None:
+    path = plan.with_name("decisions.csv")
+    frame = pd.read_csv(path)
+    change(frame).to_csv(path, index=False)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("path: decisions.csv", "path: decision.csv", ["decision.csv", "decisions.csv"]),
+        ("decision: approved", "decision: aproved", ["'aproved'", "approved"]),
+        ("label: repaid", "label: paid", ["'paid'", "repaid"]),
+        ("groups: [sex, race]", "groups: [sex, gender]", ["'gender'"]),
+        ("positive: 1", "positive: 2", ["2"]),
+        ("seed: 5", "sead: 5", ["sead", "seed", ":1"]),
+        ("metric: quality.accuracy", "metric: quality.acuracy", ["quality.acuracy", "did you mean", ":7"]),
+        ("min: 0.5", "min: high", [":7", "min"]),
+        ("quality.*,", "quality.*, qualty.*,", ["qualty.*"]),
+        ("score: p}", "score: race}", ["race"]),
+    ],
+)
+def test_the_plan_and_the_table_disagree(old, new, said, small_plan, tmp_path, capsys):
+    line = refused(capsys, "run", edited(small_plan, old, new), "--out", str(tmp_path / "run"))
+    for part in said:
+        assert part in line, line
+    assert not list((tmp_path / "run").glob("units/*"))
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("one class", lambda f: f.assign(repaid=1), ["repaid", "1"]),
+        ("NaN scores", lambda f: f.assign(p=f["p"].mask(f.index < 3)), ["p", "3"]),
+        ("a decision that is no class", lambda f: f.assign(approved=np.where(f.index == 0, "maybe", "1")), ["maybe"]),
+        ("no rows", lambda f: f.head(0), ["row"]),
+        ("no group at all", lambda f: f.assign(sex=None), ["sex"]),
+    ],
+)
+def test_a_table_that_cannot_be_measured(name, change, said, small_plan, tmp_path, capsys):
+    table(small_plan, change)
+    line = refused(capsys, "run", str(small_plan), "--out", str(tmp_path / "run"))
+    for part in said:
+        assert part in line, (name, line)
+
+
+def test_a_score_that_is_no_probability_is_not_read_as_one(small_plan, tmp_path):
+    table(small_plan, lambda f: f.assign(p=f["p"] * 10))
+    out = tmp_path / "run"
+    assert main(["-q", "run", str(small_plan), "--out", str(out)]) == 0
+    record = read_record(out)
+    assert "quality.calibration" in {row.probe for row in record.inapplicable}
+    assert "not read as a probability" in record.candidate().description
+
+
+def test_duplicate_ids(small_plan, tmp_path, capsys):
+    table(small_plan, lambda f: f.assign(id=f["id"] // 2))
+    plan = edited(small_plan, "groups: [sex, race]", "groups: [sex, race], id: id")
+    line = refused(capsys, "run", plan, "--out", str(tmp_path / "run"))
+    assert "id" in line
+    assert "1,000" in line or "2,000" in line or "twice" in line, line
+
+
+@pytest.mark.parametrize("gone", ["gates", "probes"])
+def test_a_plan_with_no_gate_or_no_probe(gone, small_plan, tmp_path, capsys):
+    text = small_plan.read_text(encoding="utf-8")
+    lines = text.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith(gone))
+    below = next((i for i, line in enumerate(lines) if i > start and not line.startswith("  ")), len(lines))
+    rest = lines[below:]
+    small_plan.write_text("\n".join([*lines[:start], *rest]) + "\n", encoding="utf-8")
+    assert gone in refused(capsys, "run", str(small_plan), "--out", str(tmp_path / "run"))
+    small_plan.write_text("\n".join([*lines[:start], f"{gone}: []", *rest]) + "\n", encoding="utf-8")
+    assert gone in refused(capsys, "run", str(small_plan), "--out", str(tmp_path / "run"))
+
+
+MODEL_PLAN = """\
+target: {kind: sklearn, path: PATH}
+data: {dataset: adult, groups: [sex]}
+probes: [fairness.selection-rate]
+gates: [{metric: fairness.selection-rate.difference, max: 0.1}]
+"""
+
+
+class Harm:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self):
+        import os
+
+        return os.system, (f"touch {self.mark}",)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "flags", "said"),
+    [
+        ("model.skops", b"", [], ["model.skops", "0 bytes"]),
+        ("model.skops", b"not a zip file at all", [], ["model.skops"]),
+        ("model.pkl", b"", ["--trust-pickle"], ["model.pkl", "0 bytes"]),
+        ("model.pkl", None, [], ["model.pkl", "trust"]),
+        ("model.pkl", None, ["--trust-pickle"], ["model.pkl", "system"]),
+        ("model.joblib", None, ["--trust-pickle"], ["model.joblib", "system"]),
+        ("model.h5", b"abc", [], ["model.h5", ".skops"]),
+    ],
+)
+def test_a_model_file_that_is_not_safe_to_open(name, content, flags, said, tmp_path, capsys):
+    mark = tmp_path / "harmed"
+    (tmp_path / name).write_bytes(pickle.dumps(Harm(mark)) if content is None else content)
+    plan = tmp_path / "audit.yaml"
+    plan.write_text(MODEL_PLAN.replace("PATH", name), encoding="utf-8")
+    line = refused(capsys, "run", str(plan), "--out", str(tmp_path / "run"), *flags)
+    for part in said:
+        assert part in line, line
+    assert not mark.exists()
+
+
+def test_a_missing_plan_and_a_missing_model(tmp_path, capsys):
+    assert "audit.yaml" in refused(capsys, "run", str(tmp_path / "audit.yaml"))
+    plan = tmp_path / "audit.yaml"
+    plan.write_text(MODEL_PLAN.replace("PATH", "gone.skops"), encoding="utf-8")
+    assert "gone.skops" in refused(capsys, "run", str(plan), "--out", str(tmp_path / "run"))
+
+
+def test_hostile_values_in_the_data_harm_no_report(small_plan, tmp_path):
+    script, formula = "<script>window.harm=1</script>", '=HYPERLINK("http://x.test","y")'
+    table(small_plan, lambda f: f.assign(race=np.where(f["race"] == "a", script, formula)))
+    out = tmp_path / "run"
+    assert main(["-q", "run", str(small_plan), "--out", str(out)]) == 0
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert script not in page
+    assert "&lt;script&gt;window.harm" in page
+    assert script not in (out / "report.md").read_text(encoding="utf-8")
+    assert script not in (out / "junit.xml").read_text(encoding="utf-8")
