@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from steelyard.probes.stats.bins import BinTable
-    from steelyard.probes.stats.means import Design
+    from steelyard.probes.stats.linearised import Design
 
 __all__ = ["Calibration"]
 
@@ -110,7 +110,7 @@ class Calibration(Probe):
         """Overall readings, then those per group and intersection."""
         import numpy as np
 
-        from steelyard.probes.stats.means import Design
+        from steelyard.probes.stats.linearised import Design
 
         scribe, design = Scribe(probe=self, target=target.name), Design.of(sample)
         scores, hits = _scores(ask_proba(target, sample), sample)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from steelyard.audit.errors import ProbeError
-from steelyard.probes.stats.means import Design, Measured, effective_counts, exact, linear, proportion
+from steelyard.probes.stats.linearised import Design, effective_counts
+from steelyard.probes.stats.means import Measured, exact, linear, proportion
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from steelyard.probes.stats.means import Design, Measured, effective_trials, exact
+from steelyard.probes.stats.linearised import Design, effective_trials
+from steelyard.probes.stats.means import Measured, exact
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,5 +67,6 @@ def accuracy_gain(
     first, second = design.average(right & ~other_right), design.average(other_right & ~right)
     if design.plain:
         first, second = np.count_nonzero(right & ~other_right) / trials, np.count_nonzero(other_right & ~right) / trials
+    first, second = float(first), float(second)
     low, high = tango(first * trials, second * trials, trials, level=level)
     return exact(first - second, low, high, design, level=level, method="Tango's paired score interval", trials=trials)

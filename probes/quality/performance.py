@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from numpy.random import Generator
     from numpy.typing import NDArray
 
-    from steelyard.probes.stats.means import Design, Measured
+    from steelyard.probes.stats.linearised import Design
+    from steelyard.probes.stats.means import Measured
 
 __all__ = ["Performance"]
 
@@ -75,7 +76,7 @@ class Performance(Probe):
                 yield from self._versus(scribe, outputs, reference, sample)
 
     def _overall(self, outputs: Outputs, sample: Sample) -> Measures:
-        from steelyard.probes.stats.means import Design
+        from steelyard.probes.stats.linearised import Design
 
         design, labels = Design.of(sample), _labels(sample)
         if sample.task is Task.REGRESSION:
@@ -104,7 +105,8 @@ class Performance(Probe):
 
     def _shared(self, outputs: Outputs, sample: Sample, rows: NDArray[Any] | None) -> Measures:
         """The measures that are read for groups too, on some `rows` (indices; None: all)."""
-        from steelyard.probes.stats.means import Design, mean, proportion
+        from steelyard.probes.stats.linearised import Design
+        from steelyard.probes.stats.means import mean, proportion
 
         design, labels, decisions, proba = Design.of(sample), _labels(sample), outputs.decisions, outputs.proba
         if rows is not None:
@@ -128,7 +130,7 @@ class Performance(Probe):
 
     def _by_class(self, scribe: Scribe, outputs: Outputs, sample: Sample) -> Rows:
         from steelyard.probes.quality import classification as c
-        from steelyard.probes.stats.means import Design
+        from steelyard.probes.stats.linearised import Design
 
         for k, label in enumerate(sample.classes):
             for name, measure in (("precision", c.precision), ("recall", c.recall), ("f1", c.f1)):
@@ -161,7 +163,8 @@ class Performance(Probe):
             yield scribe.attempt(metric_id(f"{name}-gain"), where, measure)
 
     def _gains(self, outputs: Outputs, others: Outputs, sample: Sample) -> Measures:
-        from steelyard.probes.stats.means import Design, mean
+        from steelyard.probes.stats.linearised import Design
+        from steelyard.probes.stats.means import mean
 
         design, labels = Design.of(sample), _labels(sample)
         if sample.task is Task.REGRESSION:

@@ -9,7 +9,8 @@ import math
 from typing import TYPE_CHECKING
 
 from steelyard.audit.errors import ProbeError
-from steelyard.probes.stats.means import Design, Measured, linear
+from steelyard.probes.stats.linearised import Design
+from steelyard.probes.stats.means import Measured, linear
 
 if TYPE_CHECKING:
     import numpy as np

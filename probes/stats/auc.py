@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from steelyard.audit.errors import ProbeError
-from steelyard.probes.stats.means import Design, Measured, held, linear, unseen
+from steelyard.probes.stats.linearised import Design
+from steelyard.probes.stats.means import Measured, held, linear, unseen
 
 if TYPE_CHECKING:
     import numpy as np

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from steelyard.audit.types import Deviation, Estimate
-from steelyard.probes.stats.means import GRID, Design, Measured
+from steelyard.probes.stats.linearised import Design
+from steelyard.probes.stats.means import GRID, Measured
 
 if TYPE_CHECKING:
     import numpy as np

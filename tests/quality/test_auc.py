@@ -12,7 +12,7 @@ from steelyard.audit.errors import ProbeError
 from steelyard.audit.types import Binomial, Deviation, Normal
 from steelyard.probes.stats.auc import area, auc, auc_difference, independent_pairs, macro_auc, macro_auc_difference
 from steelyard.probes.stats.claims import interval
-from steelyard.probes.stats.means import Design
+from steelyard.probes.stats.linearised import Design
 
 
 def pairwise(scores: np.ndarray, positive: np.ndarray) -> np.ndarray:

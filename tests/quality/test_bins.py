@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from steelyard.audit.types import Deviation
 from steelyard.probes.stats.bins import assign, bounded, debiased_ece, deviations, tabulate
 from steelyard.probes.stats.claims import interval
-from steelyard.probes.stats.means import Design
+from steelyard.probes.stats.linearised import Design
 
 
 def test_hand_worked_table():

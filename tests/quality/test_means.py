@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from steelyard.audit.types import Binomial, Deviation, Normal
 from steelyard.probes.quality.paired import accuracy_gain, tango
 from steelyard.probes.stats.claims import interval
-from steelyard.probes.stats.means import Design, effective_counts, mean, proportion, unseen
+from steelyard.probes.stats.linearised import Design, effective_counts
+from steelyard.probes.stats.means import mean, proportion, unseen
 
 BENTUR = (1, 7, 21)  # discordant and all pairs: airway hyper-responsiveness before and after transplantation
 

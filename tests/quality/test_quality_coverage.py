@@ -10,7 +10,8 @@ from steelyard.probes.quality.classification import balanced_accuracy, f1
 from steelyard.probes.quality.paired import tango
 from steelyard.probes.stats.auc import auc, auc_difference
 from steelyard.probes.stats.bins import assign, bounded, deviations, tabulate
-from steelyard.probes.stats.means import Design, mean, proportion
+from steelyard.probes.stats.linearised import Design
+from steelyard.probes.stats.means import mean, proportion
 
 pytestmark = pytest.mark.slow
 LEVEL = 0.95
