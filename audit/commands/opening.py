@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from steelyard.audit.console import Console
-from steelyard.audit.plan_source import PlanSource
+
+if TYPE_CHECKING:
+    from steelyard.audit.plan_source import PlanSource
 
 __all__ = ["open_plan"]
 
