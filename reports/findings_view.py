@@ -45,9 +45,11 @@ def full_name(metric: str) -> str:
 
 
 def breadth(shared: Shareable, metric: str) -> str:
-    """What an empty `where` means for a metric: the whole sample, or all attributes jointly."""
+    """What an empty `where` means for a metric: the whole sample, all attributes jointly; "" if not measured."""
     wheres = [f.where for f in shared.record.findings if f.metric == metric]
     compares = any("group" not in w and ("attribute" in w or "intersection" in w) for w in wheres)
+    if not wheres:
+        return ""
     return "all attributes jointly" if compares else "overall"
 
 
@@ -89,12 +91,17 @@ def _glance(metric: Metric, columns: tuple[str, ...]) -> Glance:
         elif broadest is not None:
             cells.append(broadest[metric.columns.index(column)].text)
         else:
-            index = metric.columns.index(column)
-            values = [m.value for p in metric.parts for r in p.rows for m in r.marks if m.target == index]
-            rows = "row" if len(values) == 1 else "rows"
-            span = f"{number(min(values))} to {number(max(values))} ({len(values)} {rows})" if values else "–"
-            cells.append(span)
+            cells.append(_span(metric, metric.columns.index(column)))
     return Glance(name=metric.name, anchor=metric.anchor, cells=tuple(cells))
+
+
+def _span(metric: Metric, index: int) -> str:
+    """The one figure of a column, or from the least to the greatest of its groups' values."""
+    rows = [row for part in metric.parts for row in part.rows]
+    values = [mark.value for row in rows for mark in row.marks if mark.target == index]
+    if len(values) == 1:
+        return next(row.cells[index].text for row in rows if any(mark.target == index for mark in row.marks))
+    return f"{number(min(values))} to {number(max(values))} ({len(values)} rows)" if values else "–"
 
 
 def _metric(shared: Shareable, metric: str, found: Sequence[Finding], evidence: EvidenceBytes) -> Metric:

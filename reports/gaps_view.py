@@ -29,13 +29,16 @@ def gaps(shared: Shareable) -> tuple[Gap, ...]:
             found.append(Gap(kind="Gate not measured", subject=subject, reason=guard(shared.text(v.reason, v.where))))
     rest = untested(shared)
     if rest.failures:
-        n, probes = len(rest.failures), sorted({f.probe for f in record.failures})
-        reason = f"{n} part{'s' * (n != 1)} of {', '.join(guard(p) for p in probes)} gave no number"
-        found.append(Gap(kind="Could not be measured", subject=f"{n} of the planned figures", reason=reason, more=True))
+        n, probes = len(rest.failures), sorted({guard(f.probe) for f in record.failures})
+        reason = f"{n} part{'s' * (n != 1)} of it gave no number"
+        found.append(Gap(kind="Could not be measured", subject=", ".join(probes), reason=reason, more=True))
     if rest.inapplicable:
         names = sorted({guard(i.probe) for i in record.inapplicable})
         found.append(Gap(kind="Does not apply", subject=", ".join(names), reason="what is missing", more=True))
-    found += [Gap(kind="Groups not tested", subject=gap.subject, reason=gap.reason) for gap in rest.groups]
+    if rest.groups:
+        names = sorted({name for gap in rest.groups for name in gap.subject.split("; ")})
+        reason = "too few rows for inference in some or all comparisons"
+        found.append(Gap(kind="Groups not tested", subject="; ".join(names), reason=reason, more=True))
     if shared.hidden:
         reason = f"fewer than {shared.minimum} rows, or hidden to protect a group that has fewer"
         found.append(Gap(kind="Groups not shown", subject=rest.suppression.split(":")[0], reason=reason, more=True))
@@ -80,18 +83,21 @@ def _where_shown(shared: Shareable, where: Mapping[str, object]) -> str:
 
 
 def _groups_left_out(shared: Shareable) -> tuple[Gap, ...]:
-    """Each distinct list of groups that the candidate's comparisons left out, with the metrics it concerns."""
-    found: dict[str, list[str]] = {}
+    """The groups that comparisons of the candidate left out for their size; groups left out of the same ones together."""
+    candidate = shared.record.candidate().name
+    metrics: dict[str, dict[str, None]] = {}
     for finding in shared.record.findings:
         for key, value in finding.detail.items():
-            if key.startswith(LEFT_OUT) and isinstance(value, str) and value:
-                found.setdefault(shared.text(value), []).append(finding.metric)
+            if finding.target == candidate and key.startswith(LEFT_OUT) and isinstance(value, str):
+                for group in filter(None, shared.text(value).split("; ")):
+                    metrics.setdefault(group, {})[finding.metric] = None
+    together: dict[tuple[str, ...], list[str]] = {}
+    for group, names in metrics.items():
+        together.setdefault(tuple(names), []).append(guard(group))
     gaps = []
-    for text, metrics in found.items():
-        names = list(dict.fromkeys(metrics))
-        more = f" and {len(names) - 2} more" if len(names) > 2 else ""
-        reason = f"too few rows for inference in {', '.join(guard(m) for m in names[:2])}{more}"
-        gaps.append(Gap(kind="Left out of comparisons", subject=guard(text), reason=reason))
+    for names, groups in together.items():
+        such = f"{guard(names[0])}" if len(names) == 1 else f"{len(names)} metrics, such as {guard(names[0])}"
+        gaps.append(Gap(kind="Left out", subject="; ".join(groups), reason=f"too few rows for inference in {such}"))
     return tuple(gaps)
 
 

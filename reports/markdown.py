@@ -75,7 +75,7 @@ def _gaps(gaps: Sequence[Gap]) -> list[str]:
 def _gates(gates: Iterable[GateRow]) -> list[str]:
     rows = []
     for g in gates:
-        verdict, metric = f"{STATUS_SIGN[g.status]} {g.word}", f"{g.name}, {g.where}"
+        verdict, metric = f"{STATUS_SIGN[g.status]} {g.word}", ", ".join(t for t in (g.name, g.where) if t)
         n = next((f.value for f in g.facts if f.label == "n"), "–")
         why = "; ".join(part for part in (g.reason, g.explanation, g.waiver) if part)
         rows.append((str(g.number), verdict, metric, g.threshold, g.estimate, n, why))

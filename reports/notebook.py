@@ -33,10 +33,10 @@ def render_notebook(record: Record) -> str:
 
 
 def _gates(view: View) -> str:
-    rows = [
-        (str(g.number), f"{STATUS_SIGN[g.status]} {g.word}", f"{g.name}, {g.where}", g.threshold, g.estimate, g.reason)
-        for g in view.gates
-    ]
+    rows = []
+    for g in view.gates:
+        metric = ", ".join(part for part in (g.name, g.where) if part)
+        rows.append((str(g.number), f"{STATUS_SIGN[g.status]} {g.word}", metric, g.threshold, g.estimate, g.reason))
     return _table(("Gate", "Verdict", "Metric", "Tolerance", "Figure", "Why"), rows)
 
 

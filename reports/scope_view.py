@@ -110,7 +110,7 @@ def thresholds(shared: Shareable) -> tuple[tuple[str, str, str, str], ...]:
             words.append(f"not worse by more than {limit(gate['not_worse_by'])}")
         name = f"{index + 1}" + (f" ({guard(str(gate['id']))})" if gate.get("id") else "")
         metric = str(gate.get("metric", ""))
-        place = describe_where(where) if where else breadth(shared, metric)
+        place = (describe_where(where) if where else breadth(shared, metric)) or "–"
         rows.append((name, guard(metric), place, ", ".join(words) or "reported only"))
     return tuple(rows)
 

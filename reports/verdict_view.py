@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 from steelyard.audit.types import Status, Verdict
 from steelyard.reports.details import detail_words
@@ -106,10 +107,15 @@ def _gate(shared: Shareable, v: Verdict, measured: set[str]) -> GateRow:
 
 
 def _gate_where(shared: Shareable, v: Verdict) -> str:
-    """Where a gate looks: overall metrics and joint ones both have an empty `where`, so the family decides the word."""
-    where = describe_where(v.where) if v.where else breadth(shared, v.metric)
+    """Where a gate looks; "" where the metric has no findings to tell (its threshold says it then)."""
+    plan = shared.record.plan.get("gates")
+    entry = plan[v.gate - 1] if isinstance(plan, (list, tuple)) and len(plan) >= v.gate else {}
+    where = dict(v.where)
+    if isinstance(entry, Mapping) and entry.get("intersections", 1) != 1 and not where:
+        where["intersections"] = entry["intersections"]
+    place = describe_where(where) if where else breadth(shared, v.metric)
     versus = f"against {guard(v.versus)}" if v.versus and "versus" not in v.where else ""
-    return ", ".join(part for part in (where, versus) if part)
+    return ", ".join(part for part in (place, versus) if part)
 
 
 def _mask(shared: Shareable, text: str, v: Verdict, *, withheld: bool) -> str:
