@@ -14,15 +14,27 @@ __all__ = ["TidyColumns", "column_kinds"]
 
 
 def column_kinds(inputs: Any) -> tuple[list[int], list[int]]:
-    """The positions of the columns that are numbers (or truth values, or dates), and of those that are words."""
-    if not isinstance(inputs, pd.DataFrame):
-        return list(range(inputs.shape[1])), []
+    """The positions of the columns that are numbers (or truth values, or dates), and of those that are words.
+
+    Columns without a single value are in neither. Raises ValueError where no column is left.
+    """
+    frame = inputs if isinstance(inputs, pd.DataFrame) else pd.DataFrame(np.asarray(inputs).reshape(len(inputs), -1))
     numeric: list[int] = []
     words: list[int] = []
-    for place, dtype in enumerate(inputs.dtypes):
+    for place, dtype in enumerate(frame.dtypes):
+        if not _has_value(frame.iloc[:, place]):
+            continue
         counts = pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_datetime64_any_dtype(dtype)
         (numeric if counts and not isinstance(dtype, pd.CategoricalDtype) else words).append(place)
+    if not numeric and not words:
+        raise ValueError("no input column holds a value")
     return numeric, words
+
+
+def _has_value(column: pd.Series[Any]) -> bool:
+    if pd.api.types.is_float_dtype(column.dtype):
+        return bool(np.isfinite(column.to_numpy(dtype=np.float64, na_value=np.nan)).any())
+    return bool(column.notna().any())
 
 
 class TidyColumns(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types

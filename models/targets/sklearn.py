@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +44,7 @@ class SklearnTarget:
 
         if self.threshold is not None:
             return decide(self.predict_proba(inputs), self.threshold)
-        raw = _ask(self.model, "predict", inputs, self.name)
+        raw = self._ask("predict", inputs)
         n = len(inputs)
         if self.task is Task.REGRESSION:
             return numbers(raw, n=n, name=self.name)
@@ -62,9 +63,18 @@ class SklearnTarget:
         """(n, classes) probabilities in the sample's class order. Raises NotApplicable without the capability."""
         if Capability.PREDICT_PROBA not in self.capabilities:
             raise NotApplicable(f"{self.name} gives no probabilities")
-        raw = _ask(self.model, "predict_proba", inputs, self.name)
+        raw = self._ask("predict_proba", inputs)
         checked: NDArray[np.float64] = probabilities(raw, self.order, self.classes, n=len(inputs), name=self.name)
         return checked
+
+    def _ask(self, method: str, inputs: Any) -> Any:
+        ready = _inputs_for(self.model, inputs, self.name)
+        try:
+            with _one_thread() if self.kind == "recipe" else nullcontext():
+                return getattr(self.model, method)(ready)
+        except Exception as error:
+            text = " ".join(str(error).split())[:300]
+            raise TargetError(f"its {method} failed: {type(error).__name__}: {text}", where=self.name) from error
 
 
 def estimator_target(
@@ -175,10 +185,9 @@ def _inputs_for(model: Any, inputs: Any, name: str) -> Any:
     return array if wanted is None else pd.DataFrame(array, columns=list(wanted))
 
 
-def _ask(model: Any, method: str, inputs: Any, name: str) -> Any:
-    ready = _inputs_for(model, inputs, name)
-    try:
-        return getattr(model, method)(ready)
-    except Exception as error:
-        text = " ".join(str(error).split())[:300]
-        raise TargetError(f"its {method} failed: {type(error).__name__}: {text}", where=name) from error
+def _one_thread() -> AbstractContextManager[Any]:
+    """Our own small models answer on one thread: the same sums everywhere, and no waiting on a busy machine."""
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no types
+
+    limited: AbstractContextManager[Any] = threadpool_limits(limits=1)
+    return limited
