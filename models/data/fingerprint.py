@@ -72,7 +72,10 @@ def _column(column: pd.Series[Any]) -> bytes:
         return b"time" + nanoseconds
     if pd.api.types.is_numeric_dtype(dtype) and not isinstance(dtype, pd.CategoricalDtype):  # pandas' nullable numbers
         return b"nullable" + _numbers(column.to_numpy(dtype=np.float64, na_value=np.nan))
-    codes, values = pd.factorize(column, use_na_sentinel=True)  # codes by first appearance: a content order
+    try:
+        codes, values = pd.factorize(column, use_na_sentinel=True)  # codes by first appearance: a content order
+    except TypeError:  # lists and other cells without a hash
+        codes, values = pd.factorize(column.map(repr), use_na_sentinel=True)
     words = [[type(_plain(value)).__name__, str(_plain(value))] for value in values]
     return b"words" + json.dumps(words).encode() + np.ascontiguousarray(codes, dtype="<i8").tobytes()
 

@@ -29,7 +29,10 @@ def code_groups(column: pd.Series[Any], *, attribute: str, where: str, compare_u
     import numpy as np
     import pandas as pd
 
-    codes, values = pd.factorize(column, use_na_sentinel=True)
+    try:
+        codes, values = pd.factorize(column, use_na_sentinel=True)
+    except TypeError:
+        raise DataError(f"the group column {attribute!r} holds lists or records", where=where) from None
     names = [_level(value) for value in values]
     known = sorted({name for name in names if name != UNKNOWN}, key=_order)
     if not known:

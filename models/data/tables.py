@@ -168,6 +168,9 @@ def _read_parquet(path: Path, where: str) -> pd.DataFrame:
     try:
         table = pq.ParquetFile(path).read()  # one file, never a partitioned folder
         _refuse_duplicates(table.column_names, where)
+        nested = [field.name for field in table.schema if pa.types.is_nested(field.type)]
+        if nested:
+            raise DataError(f"holds lists or records in {_some(nested)}", where=where, hint="a cell is one value")
         frame: pd.DataFrame = table.to_pandas()
     except (pa.ArrowException, ValueError, NotImplementedError) as error:
         raise DataError(f"is not a parquet table: {error}", where=where) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,11 +47,12 @@ def load_target(
 
             return freeze(predictions_target(part, sample, name=name), sample)
         case "python":
-            from steelyard.models.targets.python import call_factory
+            from steelyard.models.targets.python import call_factory, importable
 
-            model, source = call_factory(part, base=base, train=train)
-            frozen = freeze(_adapt(model, sample, name=name, kind="python", threshold=part.threshold), sample)
-            return named_by_behaviour(frozen, source)
+            model, source, folder = call_factory(part, base=base, train=train)
+            with importable(folder):  # a model may import its neighbours only when it is first asked
+                frozen = freeze(_adapt(model, sample, name=name, kind="python", threshold=part.threshold), sample)
+            return named_by_behaviour(replace(frozen, name=name), source)
         case "recipe":
             from steelyard.models.targets.recipe import recipe_target
 
@@ -61,7 +63,7 @@ def load_target(
 def wrap(model: Any, sample: Sample, *, name: str = "candidate") -> Memoised:
     """A model from Python (an estimator, an object with `predict`, a function, a `Target`), with its answers made."""
     if isinstance(model, Target):
-        return freeze(model, sample)
+        return replace(freeze(model, sample), name=name)
     frozen = freeze(_adapt(model, sample, name=name, kind="python"), sample)
     return named_by_behaviour(frozen, f"{type(model).__module__}.{type(model).__qualname__}")
 

@@ -17,11 +17,11 @@ from steelyard.audit.errors import TargetError
 from steelyard.audit.plan import TargetPart
 from steelyard.audit.target import Sample
 
-__all__ = ["call_factory"]
+__all__ = ["call_factory", "importable"]
 
 
-def call_factory(part: TargetPart, *, base: Path, train: Sample | None) -> tuple[Any, str]:
-    """What the factory returns, and the SHA-256 of its file with the factory's name.
+def call_factory(part: TargetPart, *, base: Path, train: Sample | None) -> tuple[Any, str, Path]:
+    """What the factory returns, the SHA-256 of its file with the factory's name, and the folder of the file.
 
     The file is `part.path` (or `part.path` is "file.py:factory"). A factory takes nothing, or one parameter `train`:
     the training `Sample`, with `inputs`, `labels` (codes into `classes`) and `groups`. Raises TargetError with one line
@@ -35,13 +35,14 @@ def call_factory(part: TargetPart, *, base: Path, train: Sample | None) -> tuple
         raise TargetError(said, where=path, hint="target.path names a .py file, relative to the plan file's folder")
     source = full.read_bytes()
     fingerprint = hashlib.sha256(source + b"\0" + factory.encode()).hexdigest()
-    with _importable(full.parent.resolve()):
+    folder = full.parent.resolve()
+    with importable(folder):
         module = _import(full, f"_steelyard_target_{fingerprint[:12]}", where)
         function = getattr(module, factory, None)
         if not callable(function):
             names = [name for name, value in vars(module).items() if inspect.isfunction(value) and name[0] != "_"]
             raise TargetError(f"has no function {factory!r}", where=path, hint=f"it has {', '.join(names) or 'none'}")
-        return _call(function, train, full, where), fingerprint
+        return _call(function, train, full, where), fingerprint, folder
 
 
 def _split(part: TargetPart) -> tuple[str, str]:
@@ -101,7 +102,7 @@ def _their_fault(error: BaseException, full: Path, where: str) -> TargetError:
 
 
 @contextmanager
-def _importable(folder: Path) -> Iterator[None]:
+def importable(folder: Path) -> Iterator[None]:
     """`folder` first on sys.path, and no module of the same name from elsewhere in the way of those in it.
 
     What was set aside is put back afterwards, so that the host's own `models` or `utils` is untouched.

@@ -195,6 +195,15 @@ def test_test_labels_keep_to_the_classes_of_the_training_labels(tmp_path: Path) 
         load_samples(part, target=None, base=tmp_path)
 
 
+def test_regression_from_two_tables(tmp_path: Path) -> None:
+    for name in ("train", "test"):
+        frame(income=[0.5, 1.5, 2.5, 3.0, 1.0, 7.25]).to_csv(tmp_path / f"{name}.csv", index=False)
+    part = DataPart(train="train.csv", test="test.csv", label="income")
+    samples = load_samples(part, target=None, base=tmp_path)
+    assert samples.test.task is Task.REGRESSION
+    assert any("read as regression" in note for note in samples.train.notes)  # type: ignore[union-attr]
+
+
 def test_training_on_the_test_rows_is_noted(tmp_path: Path) -> None:
     frame().to_csv(tmp_path / "t.csv", index=False)
     part = DataPart(train="t.csv", test="t.csv", label="income", positive="high")
@@ -292,6 +301,14 @@ def test_arrays_with_missing_labels_stay_aligned() -> None:
     assert made.weights is not None
     assert made.weights.tolist() == [2, 3, 4, 5, 6]
     assert made.groups["group"].codes.tolist() == [1, 2, 0, 1, 2]
+
+
+def test_arrays_with_lists_in_them() -> None:
+    X = pd.DataFrame({"tags": [["a"], ["b"], ["a"], []]})
+    prints = {sample_from_arrays(x, [0, 1, 0, 1]).fingerprint for x in (X, X.iloc[::-1], X.copy())}
+    assert len(prints) == 2
+    with pytest.raises(DataError, match="'tags' holds lists"):
+        sample_from_arrays(X, [0, 1, 0, 1], X)
 
 
 def test_arrays_that_do_not_fit() -> None:

@@ -100,6 +100,12 @@ def test_duplicate_columns_in_parquet(tmp_path: Path) -> None:
         read_table("t.parquet", base=tmp_path)
 
 
+def test_nested_columns_in_parquet(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"a": [1], "tags": [["x", "y"]]}), tmp_path / "t.parquet")
+    with pytest.raises(DataError, match="holds lists or records in 'tags'"):
+        read_table("t.parquet", base=tmp_path)
+
+
 def test_a_column_is_found_by_name_or_without_blanks() -> None:
     frame = pd.DataFrame({"sex": [1], " income": [1], "Race": [1]})
     assert column_named(frame, "sex", key="data.groups", where="t.csv") == "sex"

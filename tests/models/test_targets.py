@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,13 @@ from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClas
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from steelyard.audit.errors import DataError, NotApplicable, PlanError, TargetError
+from steelyard.audit.errors import DataError, NotApplicable, PlanError, PluginError, TargetError
 from steelyard.audit.plan import DataPart, TargetPart
 from steelyard.audit.target import Sample, Target
 from steelyard.audit.types import Capability, Task
 from steelyard.models.data.arrays import sample_from_arrays
 from steelyard.models.data.load import load_samples
+from steelyard.models.targets import load as load_module
 from steelyard.models.targets.load import load_target, wrap
 
 rng = np.random.default_rng(1)
@@ -352,6 +354,20 @@ def test_modules_of_two_folders_do_not_mix(folder: Path, tmp_path_factory: pytes
         assert set(target.predict(binary().inputs)) == {int(answer == "yes")}
 
 
+def test_a_model_may_import_its_neighbours_late(folder: Path) -> None:
+    (folder / "late_neighbour.py").write_text("CUT = 0\n")
+    (folder / "mine.py").write_text(
+        "class Model:\n"
+        "    def predict(self, X):\n"
+        "        from late_neighbour import CUT\n"
+        "        return (X['a'] > CUT).astype(int)\n"
+        "def load():\n"
+        "    return Model()\n"
+    )
+    target, sample = load(folder, {"kind": "python", "path": "mine.py:load"})
+    assert (target.predict(sample.inputs) == (sample.inputs["a"] > 0)).all()
+
+
 def test_a_factory_can_train(folder: Path) -> None:
     (folder / "mine.py").write_text(
         "from sklearn.linear_model import LogisticRegression\n"
@@ -407,3 +423,55 @@ def test_a_missing_python_file(folder: Path) -> None:
     ):
         with pytest.raises(TargetError, match=message):
             load(folder, {"kind": "python"} | part)
+
+
+# plugins
+
+
+class Entry:
+    name, value = "onnx", "theirs:load"
+
+    def __init__(self, load: Any) -> None:
+        self.load = load
+
+
+@pytest.mark.parametrize(
+    ("loader", "message"),
+    [
+        (lambda: 1 / 0, "theirs:load does not load: ZeroDivisionError"),
+        (lambda: lambda part, **_: 1 / 0, "theirs:load does not load: ZeroDivisionError"),
+        (lambda: lambda part, **_: 3, "theirs:load returned a int, not a Target"),
+    ],
+)
+def test_a_plugin_that_fails_is_named(loader: Any, message: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load_module, "entry_points", lambda group: [Entry(loader)])
+    with pytest.raises(PluginError, match=message):
+        load(folder, {"kind": "onnx", "path": "m.onnx"})
+
+
+def test_a_plugin_brings_a_kind(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def theirs(part: TargetPart, *, base: Path, sample: Sample, train: Sample | None, name: str) -> Target:
+        return wrap(model(words), sample, name=name)
+
+    monkeypatch.setattr(load_module, "entry_points", lambda group: [Entry(lambda: theirs)])
+    target, sample = load(folder, {"kind": "onnx", "path": "m.onnx"})
+    assert (target.predict(sample.inputs) == truth).mean() > 0.9
+
+
+def test_wrapping_a_target_gives_it_the_name() -> None:
+    once = wrap(model(words), binary(), name="one")
+    assert wrap(once, binary(), name="two").name == "two"
+
+
+def test_what_the_command_imports_stays_light() -> None:
+    """Plan validation asks for the names of recipes; that loads no numpy, pandas or scikit-learn."""
+    code = (
+        "import sys\n"
+        "import steelyard.models.recipes.registry as r, steelyard.models.cache, steelyard.models.targets.load\n"
+        "import steelyard.models.data.load\n"
+        "r.recipe_names()\n"
+        "heavy = {'numpy', 'pandas', 'sklearn', 'scipy', 'pyarrow', 'skops', 'joblib', 'torch'}\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
