@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from steelyard.audit.types import Status
 from steelyard.reports.sections import Gap, Untested
@@ -36,9 +36,9 @@ def gaps(shared: Shareable) -> tuple[Gap, ...]:
         names = sorted({guard(i.probe) for i in record.inapplicable})
         found.append(Gap(kind="Does not apply", subject=", ".join(names), reason="what is missing", more=True))
     if rest.groups:
-        names = sorted({name for gap in rest.groups for name in gap.subject.split("; ")})
+        groups = [part for gap in rest.groups for part in gap.subject.split("; ")]
         reason = "too few rows for inference in some or all comparisons"
-        found.append(Gap(kind="Groups not tested", subject="; ".join(names), reason=reason, more=True))
+        found.append(Gap(kind="Groups not tested", subject="; ".join(groups), reason=reason, more=True))
     if shared.hidden:
         reason = f"fewer than {shared.minimum} rows, or hidden to protect a group that has fewer"
         found.append(Gap(kind="Groups not shown", subject=rest.suppression.split(":")[0], reason=reason, more=True))
@@ -83,7 +83,7 @@ def _where_shown(shared: Shareable, where: Mapping[str, object]) -> str:
 
 
 def _groups_left_out(shared: Shareable) -> tuple[Gap, ...]:
-    """The groups that comparisons of the candidate left out for their size; groups left out of the same ones together."""
+    """The groups that comparisons of the candidate left out for their size, those of the same metrics together."""
     candidate = shared.record.candidate().name
     metrics: dict[str, dict[str, None]] = {}
     for finding in shared.record.findings:
@@ -95,10 +95,23 @@ def _groups_left_out(shared: Shareable) -> tuple[Gap, ...]:
     for group, names in metrics.items():
         together.setdefault(tuple(names), []).append(guard(group))
     gaps = []
-    for names, groups in together.items():
-        such = f"{guard(names[0])}" if len(names) == 1 else f"{len(names)} metrics, such as {guard(names[0])}"
-        gaps.append(Gap(kind="Left out", subject="; ".join(groups), reason=f"too few rows for inference in {such}"))
+    for shared_by, groups in together.items():
+        first = guard(shared_by[0])
+        such = first if len(shared_by) == 1 else f"{len(shared_by)} metrics, such as {first}"
+        gaps.append(Gap(kind="Left out", subject=_by_scope(groups), reason=f"too few rows for inference in {such}"))
     return tuple(gaps)
+
+
+def _by_scope(groups: Iterable[str]) -> str:
+    """ "race = Black", "race = Other" as "race: Black, Other"; an entry without " = " stands as it is."""
+    scopes: dict[str, list[str]] = {}
+    for entry in groups:
+        scope, found, group = entry.partition(" = ")
+        scopes.setdefault(scope, []).extend([group] if found else [])
+    return "; ".join(
+        (f"{scope}: {', '.join(names)}" if names else scope).replace("*", " × " if "*" in scope else "*")
+        for scope, names in scopes.items()
+    )
 
 
 def _suppression(shared: Shareable) -> str:

@@ -145,7 +145,7 @@ def reproduction(shared: Shareable) -> tuple[Fact, ...]:
     record = shared.record
     audit = plan_part(record, "audit")
     environment: Mapping[str, Any] = record.environment
-    command = str(environment.get(_COMMAND) or "steelyard run audit.yaml")
+    command = str(environment.get(_COMMAND) or "not recorded: audited from Python")
     facts = [
         Fact(label="Command", value=guard(command), code=True),
         Fact(label="Seed", value=str(audit.get("seed", 0)), code=True),

@@ -98,7 +98,7 @@ def _gate(shared: Shareable, v: Verdict, measured: set[str]) -> GateRow:
         threshold=guard(v.threshold),
         estimate=text,
         method="" if estimate is None else guard(estimate.method),
-        reason=_mask(shared, v.reason, v, withheld=withheld),
+        reason=_sentence(_mask(shared, v.reason, v, withheld=withheld)),
         explanation=_mask(shared, v.explanation, v, withheld=withheld),
         facts=_gate_facts(shared, v, withheld=withheld),
         waiver=guard(v.waiver),
@@ -124,6 +124,10 @@ def _mask(shared: Shareable, text: str, v: Verdict, *, withheld: bool) -> str:
     return guard(shared.text(text, v.where))
 
 
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
 def _gate_facts(shared: Shareable, v: Verdict, *, withheld: bool) -> tuple[Fact, ...]:
     if withheld:
         return ()
@@ -147,8 +151,7 @@ def _gate_facts(shared: Shareable, v: Verdict, *, withheld: bool) -> tuple[Fact,
         facts.append(Fact(label="policy for not refuted", value=v.on_not_refuted))
     if v.waived_from is not None:
         facts.append(Fact(label="verdict without the waiver", value=STATUS_WORD[v.waived_from].lower()))
-    facts += [
-        Fact(label="widest between" if "lowest" in v.detail and i == 0 else "detail", value=words)
-        for i, words in enumerate(detail_words(shared.detail(v.detail, v.where)))
-    ]
+    for words in detail_words(shared.detail(v.detail, v.where)):
+        label = "compared" if " comparison" in words else "widest between" if "lowest" in v.detail else "also"
+        facts.append(Fact(label=label, value=words))
     return tuple(facts)
