@@ -19,7 +19,7 @@ def test_compas_rates_as_published(shared_data: Path) -> None:
     if not folder.is_dir():
         pytest.skip("no compas among the real data")
     target = TargetPart(kind="predictions", path="compas-scores-two-years.csv", score="decile_score", threshold=5)
-    data = DataPart(label="two_year_recid", positive=1, groups=["race", "sex"], id="id")
+    data = DataPart(label="two_year_recid", positive=1, groups=["race", "sex"])
     sample = load_samples(data, target=target, base=folder).test
     decided = load_target(target, base=folder, sample=sample)
     assert decided.capabilities == {Capability.PREDICT}
