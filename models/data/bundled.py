@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from steelyard.audit.errors import DataError
 
@@ -29,6 +29,7 @@ class Bundled:
     held_out: NDArray[np.bool_]
     label: str
     positive: str | None
+    task: Literal["binary", "multiclass"]
     groups: tuple[str, ...]
     licence: str
     source: str
@@ -68,6 +69,7 @@ def _adult() -> Bundled:
         held_out=held_out_third(len(frame)),
         label="income",
         positive=">50K",
+        task="binary",
         groups=("sex", "race"),
         licence="CC BY 4.0",
         source="UCI Adult (Becker and Kohavi 1996, DOI 10.24432/C5XW20), the 45,222 complete rows",
@@ -85,6 +87,7 @@ def _digits() -> Bundled:
         held_out=held_out_third(len(frame)),
         label="digit",
         positive=None,
+        task="multiclass",
         groups=(),
         licence="CC BY 4.0",
         source="Optical Recognition of Handwritten Digits (Alpaydin and Kaynak 1998, DOI 10.24432/C50P49), "

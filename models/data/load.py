@@ -66,6 +66,7 @@ def _bundled_samples(bundled: Bundled, data: DataPart, target: TargetPart | None
         update={
             "label": data.label or bundled.label,
             "positive": data.positive if "positive" in given or own_label else bundled.positive,
+            "task": data.task or (None if own_label else bundled.task),
             "groups": data.groups if "groups" in given else list(bundled.groups),
         }
     )

@@ -116,6 +116,7 @@ def test_the_plan_overrides_what_is_bundled() -> None:
 def test_digits_are_arrays() -> None:
     samples = load_samples(DataPart(dataset="digits"), target=None, base=Path())
     assert samples.test.task is Task.MULTICLASS
+    assert samples.test.notes == ()
     assert isinstance(samples.test.inputs, np.ndarray)
     assert samples.test.inputs.shape[1] == 64
     assert samples.train is not None
