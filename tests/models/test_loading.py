@@ -22,6 +22,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 
 from steelyard.audit.errors import TargetError, UnsafeArtifact
 from steelyard.models.loading import load_model
+from steelyard.models.pickles import scan
 
 X = np.random.default_rng(0).normal(size=(200, 3))
 y = (X[:, 0] > 0).astype(int)
@@ -198,3 +199,12 @@ def test_missing_and_folder(tmp_path: Path) -> None:
         load_model(tmp_path / "modle.skops")
     with pytest.raises(TargetError, match="is a folder"):
         load_model(tmp_path / "model.skops")
+
+
+@pytest.mark.parametrize("compress", [0, 3, ("gzip", 3), ("bz2", 3), ("xz", 3)])
+def test_the_scan_alone_sees_plain_and_compressed_calls(compress: Any, tmp_path: Path) -> None:
+    joblib.dump(Planted(tmp_path / "mark"), tmp_path / "m.joblib", compress=compress)
+    with pytest.raises(UnsafeArtifact, match=r"would run .*system"):
+        scan(tmp_path / "m.joblib", "m.joblib")
+    joblib.dump(fitted, tmp_path / "m.joblib", compress=compress)
+    scan(tmp_path / "m.joblib", "m.joblib")
