@@ -31,8 +31,13 @@ def assemble(
     evidence: Mapping[str, str],
     judged: bool = True,
     today: dt.date | None = None,
+    origin: Mapping[str, str] | None = None,
 ) -> Record:
-    """The record of a run. The order of `results` does not matter: rows are ordered by the plan's units."""
+    """The record of a run. The order of `results` does not matter: rows are ordered by the plan's units.
+
+    `table` fetches evidence by digest, `evidence` names its files. `origin` tells how the run was started, and goes
+    into the environment: neither it nor the day changes the digest.
+    """
     place = {unit.key: index for index, unit in enumerate(prepared.units)}
     ordered = sorted(results, key=lambda result: place[result.key])
     findings = tuple(f for r in ordered for f in r.findings)
@@ -65,7 +70,7 @@ def assemble(
         judged=judged,
         versions=versions,
         evidence=dict(sorted(evidence.items())),
-        environment=environment(ordered),
+        environment={**(origin or {}), **environment(ordered)},
     ).sealed()
 
 

@@ -58,14 +58,14 @@ def run_audit(
     Raises PlanError where `resume` meets another plan, StorageError where the folder cannot be written.
     """
     sense(source)  # before the folder exists: a plan that makes no sense leaves nothing behind
-    _open_folder(source, out, resume=resume)
+    origin = _open_folder(source, out, resume=resume)
     prepared = prepare(source, trust_pickle=trust_pickle, progress=progress)
     results = _measure(prepared, out, jobs=jobs, progress=progress)
     evidence = {
         item.digest: f"{item.digest}.{item.kind}" for result in results for f in result.findings for item in f.evidence
     }
     progress.start("judging", None)
-    record = assemble(prepared, results, table=lambda key: read_evidence(out, key), evidence=evidence)
+    record = assemble(prepared, results, table=lambda key: read_evidence(out, key), evidence=evidence, origin=origin)
     write_atomic(out / "record.json", record.to_bytes())
     progress.start("writing the reports", None)
     reports = render(out, prepared.plan.report.formats)
@@ -73,7 +73,8 @@ def run_audit(
     return RunResult(record=record, folder=out, reports=reports)
 
 
-def _open_folder(source: PlanSource, out: Path, *, resume: bool) -> None:
+def _open_folder(source: PlanSource, out: Path, *, resume: bool) -> dict[str, str]:
+    """Fix the plan on disk, or find it there on resume; returns how and when the run was first started."""
     written = out / "plan.yaml"
     if written.exists():
         if not resume:
@@ -84,9 +85,11 @@ def _open_folder(source: PlanSource, out: Path, *, resume: bool) -> None:
                 where=str(source.path),
                 hint="start a new run, or restore the plan it was started with",
             )
-        return
+        return _origin(out)
     if resume and not out.exists():
         raise StorageError("there is no run here to resume", where=str(out), hint="leave out --resume to start one")
+    import shlex
+
     import yaml
 
     dated = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
@@ -95,9 +98,19 @@ def _open_folder(source: PlanSource, out: Path, *, resume: bool) -> None:
         f"# The plan as it was resolved and fixed at {dated}, before anything was measured.\n"
         f"# Its digest, over the values and not this file's bytes, is {source.plan.digest}.\n"
     )
-    write_atomic(written, (head + resolved).encode())
-    origin = {"plan": str(source.path.absolute()), "base": str(source.base), "started": dated}
+    command = shlex.join(["steelyard", "run", source.path.name])
+    origin = {"plan": str(source.path.absolute()), "command": command, "started": dated, "thresholds_set": dated}
     write_atomic(out / "origin.json", canonical_json(origin) + b"\n")
+    write_atomic(written, (head + resolved).encode())
+    return _origin(out)
+
+
+def _origin(out: Path) -> dict[str, str]:
+    try:
+        told = json.loads((out / "origin.json").read_text(encoding="utf-8"))
+        return {key: str(told[key]) for key in ("command", "started", "thresholds_set")}
+    except (OSError, ValueError, KeyError, TypeError):
+        raise IntegrityError("cannot be read as the origin of a run", where=str(out / "origin.json")) from None
 
 
 def _written_digest(path: Path) -> str:

@@ -36,6 +36,7 @@ DELONG = "DeLong et al. 1988, doi:10.2307/2531595; Sun and Xu 2014, doi:10.1109/
 TANGO = "Tango 1998, Statistics in Medicine 17, 891-908"
 LINEAR = "linearised variance: Binder 1983, doi:10.2307/1402588"
 CP = "interval: Clopper and Pearson 1934, doi:10.1093/biomet/26.4.404"
+RETRIEVAL = "van Rijsbergen 1979, Information Retrieval, chapter 7"
 GOOD = "Good 1952, doi:10.1111/j.2517-6161.1952.tb00104.x"
 BRIER = "Brier 1950, doi:10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2"
 
@@ -49,7 +50,7 @@ METRICS: tuple[MetricSpec, ...] = (
     _spec("recall", "share of the rows of the class that are given it; binary: the positive class, multiclass: mean "
           "over the classes", HIGHER, 1, 0, 1, CP, "How many rows are given the class wrongly: see precision."),
     _spec("f1", "2 TP / (2 TP + FP + FN) of the class; binary: the positive class, multiclass: mean over the classes",
-          HIGHER, 1, 0, 1, "van Rijsbergen 1979, Information Retrieval", "Anything about the true negatives."),
+          HIGHER, 1, 0, 1, RETRIEVAL, "Anything about the true negatives."),
     _spec("auc", "P(score of a positive > score of a negative) + P(equal) / 2; multiclass: mean over the classes, each "
           "against the rest", HIGHER, 1, 0, 1, DELONG, "Whether the probabilities are right, or any threshold good."),
     _spec("log-loss", "mean of -ln p(true class), p clipped at 1e-15", LOWER, 0, 0, math.inf, GOOD,
