@@ -132,7 +132,7 @@ class JointContrasts:
     def estimate(self) -> Widest:
         """Largest |difference| or smallest ratio, its limits through the joint set of contrasts.
 
-        Raises ProbeError where every ratio is 0 / 0.
+        Raises ProbeError where every ratio has 0 below the line.
         """
         low, high = self.limits
         value = self.estimates
@@ -141,9 +141,9 @@ class JointContrasts:
             widest = int(np.argmax(size))
             bounds = np.maximum(0.0, np.maximum(low, -high)).max(), np.maximum(np.abs(low), np.abs(high)).max()
             return self._widest(widest, float(size[widest]), float(bounds[0]), float(bounds[1]), turn=value[widest] < 0)
-        if np.isnan(value).all():
+        if not np.isfinite(value).any():  # 0 / 0 everywhere, or only more than nothing against nothing
             names = ", ".join(self.layout.rates)
-            raise ProbeError(f"the ratio of {names} is undefined: the rate is 0 in every group (0 / 0)")
+            raise ProbeError(f"the ratio of {names} is undefined: every contrast is 0 / 0 or a rate over 0")
         widest = int(np.nanargmin(value))
         upper = high.min()
         if self.contrast == "pairwise":
@@ -182,7 +182,8 @@ class JointContrasts:
         replicates = self.replicates
         if self.form == "ratio":
             replicates = replicates.on_log(self.arms.p[self.position >= 0])
-        return np.sort(replicates.largest(*chosen))
+        # Rounded, so that the last bits of a matrix product (its threads, its machine) never reach a record.
+        return np.sort(np.round(replicates.largest(*chosen), 9))
 
     def _widest(self, c: int, value: float, low: float, high: float, *, turn: bool) -> Widest:
         a, b = int(self.first[c]), int(self.second[c])

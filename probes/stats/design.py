@@ -16,11 +16,14 @@ Array = NDArray[np.float64]
 def design_covariance(table: CountTable, arms: Arms) -> Array:
     """(J, J) covariance of the rates by Taylor linearisation, units drawn with replacement: C / (C - 1) Z M2 Z^T.
 
-    Binder 1983, doi:10.2307/1402588. Each linearised variable sums to 0, so that no mean is taken away.
+    Binder 1983, doi:10.2307/1402588. Each linearised variable sums to 0, so that no mean is taken away. Rounded to
+    2^-44 of the largest variance, so that the last bits of a matrix product never reach a record.
     """
     assert table.moment is not None and arms.linear is not None  # noqa: S101, PT018 (a design has both)
     scale = table.moment.units / max(table.moment.units - 1, 1)
-    return scale * table.moment.quadratic(arms.linear)
+    covariance = scale * table.moment.quadratic(arms.linear)
+    grain = float(covariance.diagonal().max(initial=0.0)) * 2.0**-44
+    return np.round(covariance / grain) * grain if grain > 0 else covariance
 
 
 def contrast_design(

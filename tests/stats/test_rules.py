@@ -129,8 +129,9 @@ def test_rule_6_asymmetry_of_attacks() -> None:
 
 
 def test_rule_7_no_number_from_nothing(plain_table: Tables) -> None:
-    with pytest.raises(ProbeError, match="undefined"):
-        _ = joint(plain_table([0, 0], 100), form="ratio").estimate
+    for k, settings in (([0, 0], {}), ([0, 5], {"contrast": "reference", "reference": {"g": "0"}})):
+        with pytest.raises(ProbeError, match="undefined"):
+            _ = joint(plain_table(k, 100), form="ratio", **settings).estimate
     with pytest.raises(ProbeError, match=r"fewer than two groups.*0 100, 1 8"):
         joint(plain_table([30, 5], [100, 8]))
     with pytest.raises(ProbeError, match="needs labels"):
