@@ -79,7 +79,11 @@ def _unmeasured(
 
 def _tolerance_errors(source: PlanSource, i: int, gate: GatePart, spec: MetricSpec) -> Iterator[PlanError]:
     at = ("gates", i)
-    if gate.versus is None and gate.max is None and gate.min is None and spec.reading != "disclosure":
+    bare = gate.versus is None and gate.max is None and gate.min is None
+    if not bare and spec.reading == "disclosure":
+        message = f"gates[{i}] sets a tolerance on {spec.id}, a disclosure without a pass mark"
+        yield source.error(at, message, "leave the tolerance out: the gate then asks that it be measured")
+    if bare and spec.reading != "disclosure" and spec.direction is not Direction.NONE:
         key = better(spec) or "max or min"
         yield source.error(at, f"gates[{i}] has no tolerance", f"give it {key}, or versus with not_worse_by")
     if gate.max is not None and gate.min is not None and gate.min > gate.max:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from steelyard.audit.errors import PlanError
@@ -56,6 +56,7 @@ def sense(source: PlanSource) -> Sense:
         metrics=specs,
         probes=[kind.id for kind in all_probes()],
         recipes=recipe_names(),
+        settings={kind.id: [field.name for field in fields(kind)] for kind in all_probes()},
     )
     return Sense(probes=select(source.plan.probes), specs=specs)
 

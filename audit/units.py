@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -74,10 +75,11 @@ def run_unit(unit: Unit, sample: Sample, seed: int) -> UnitResult:
     probe, target = unit.probe, unit.target
     rng = generator(seed, f"probe:{probe.id}:{target.name}")
     try:
-        for row in probe.run(target, sample, unit.references, rng):
-            if type(row) not in kinds:
-                raise TypeError(f"it yielded a {type(row).__name__}, not a Finding")
-            kinds[type(row)].append(row)  # type: ignore[attr-defined]
+        with one_thread():
+            for row in probe.run(target, sample, unit.references, rng):
+                if type(row) not in kinds:
+                    raise TypeError(f"it yielded a {type(row).__name__}, not a Finding")
+                kinds[type(row)].append(row)  # type: ignore[attr-defined]
         if not findings and not failures and not inapplicable:
             raise ProbeError("it measured nothing and did not say why")
     except NotApplicable as error:
@@ -100,6 +102,16 @@ def run_unit(unit: Unit, sample: Sample, seed: int) -> UnitResult:
         seconds=time.process_time() - started,
         tracebacks=tuple(tracebacks),
     )
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Numerical libraries on one thread: the last bits of a sum must not depend on how many cores there are."""
+    import numpy  # noqa: F401 (loads the library whose threads are limited)
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1):
+        yield
 
 
 def whole_failure(unit: UnitResult) -> bool:
