@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +12,7 @@ from steelyard.audit.errors import NotApplicable, ProbeError, SteelyardError
 from steelyard.audit.store import UnitResult
 from steelyard.audit.target import Probe, References, Sample, Target
 from steelyard.audit.types import Capability, Failure, Finding, Inapplicable
+from steelyard.models.threads import one_thread
 
 __all__ = ["Unit", "misfit", "run_unit", "run_units", "unit_key", "whole_failure"]
 
@@ -102,16 +102,6 @@ def run_unit(unit: Unit, sample: Sample, seed: int) -> UnitResult:
         seconds=time.process_time() - started,
         tracebacks=tuple(tracebacks),
     )
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Numerical libraries on one thread: the last bits of a sum must not depend on how many cores there are."""
-    import numpy  # noqa: F401 (loads the library whose threads are limited)
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(limits=1):
-        yield
 
 
 def whole_failure(unit: UnitResult) -> bool:

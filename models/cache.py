@@ -24,6 +24,7 @@ from steelyard.audit.types import Scalar, Task
 from steelyard.models.recipes.recipe import Recipe
 from steelyard.models.recipes.registry import resolve
 from steelyard.models.targets.sklearn import SklearnTarget, estimator_target
+from steelyard.models.threads import one_thread
 
 # What fitted recipes hold beyond skops' own list; the model file's digest is checked before it is opened.
 _RECIPE_TYPES = (
@@ -164,10 +165,9 @@ def _key(recipe: Recipe, train: Sample, seed: int) -> str:
 def _train(recipe: Recipe, train: Sample, seed: int, key: str) -> tuple[Any, TrainingCard]:
     """Fit on one thread: sums of floats over several come out in another order, and the model with them."""
     from sklearn.exceptions import ConvergenceWarning
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no types
 
     started = time.process_time()
-    with warnings.catch_warnings(record=True) as caught, threadpool_limits(limits=1):
+    with warnings.catch_warnings(record=True) as caught, one_thread():
         warnings.simplefilter("always")
         try:
             model = recipe.fit(train, seed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from steelyard.audit.errors import NotApplicable, TargetError
 from steelyard.audit.target import Sample
 from steelyard.audit.types import Capability, Task
 from steelyard.models.targets.answers import class_codes, decide, numbers, probabilities, sample_code
+from steelyard.models.threads import one_thread
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,7 +71,7 @@ class SklearnTarget:
     def _ask(self, method: str, inputs: Any) -> Any:
         ready = _inputs_for(self.model, inputs, self.name)
         try:
-            with _one_thread() if self.kind == "recipe" else nullcontext():
+            with one_thread() if self.kind == "recipe" else nullcontext():
                 return getattr(self.model, method)(ready)
         except Exception as error:
             text = " ".join(str(error).split())[:300]
@@ -183,11 +184,3 @@ def _inputs_for(model: Any, inputs: Any, name: str) -> Any:
     if count is not None and array.ndim == 2 and array.shape[1] != count:
         raise TargetError(f"was trained on {count} columns, X has {array.shape[1]}", where=name)
     return array if wanted is None else pd.DataFrame(array, columns=list(wanted))
-
-
-def _one_thread() -> AbstractContextManager[Any]:
-    """Our own small models answer on one thread: the same sums everywhere, and no waiting on a busy machine."""
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no types
-
-    limited: AbstractContextManager[Any] = threadpool_limits(limits=1)
-    return limited
