@@ -20,7 +20,7 @@ __all__ = ["MOST", "Needed", "needed_n"]
 
 MOST = 10_000_000  # rows per group; above it nobody will gather them, and the answer is "undecidable"
 _DRAWS = 500
-_CONTRASTS = 200  # with more, only the widest are followed: the n is then a little low
+_CONTRASTS = 200  # with more, fails follow the widest and passes the extreme rates, both a little on the safe side
 _PRECISION = 1.01  # the bisection stops when n is known to 1 %
 
 Array = NDArray[np.float64]
@@ -49,21 +49,40 @@ class _Question:
     ratio: bool
     alpha: float
     noise: Array  # (J, S) standard normal
+    contrasts: int  # all of them, also where only the widest are in `a` and `b`
+    families: tuple[NDArray[np.int64], ...]  # arms compared pairwise with each other, where that is too many pairs
 
     def passes(self, p: Array, n: float) -> float:
         from scipy.special import ndtri
 
+        if self.families:
+            return self._passes_at_extremes(p, n, -float(ndtri(self.alpha)))
         gap, se, _ = self._redrawn(p, n)
         reach = -float(ndtri(self.alpha)) * se[:, None]
         held = gap - reach >= 0 if self.ratio else np.abs(gap) + reach <= self.tau
         return float(held.all(axis=0).mean())
 
+    def _passes_at_extremes(self, p: Array, n: float, z: float) -> float:
+        """Highest against lowest rate of each family, with the widest standard error there."""
+        weight, held = self.tau if self.ratio else 1.0, np.ones(self.noise.shape[1], dtype=bool)
+        for arms in self.families:
+            variance = p[arms] * (1 - p[arms]) / (n * self.share[arms])
+            drawn = p[arms][:, None] + self.noise[arms] * np.sqrt(variance)[:, None]
+            low, high = drawn.min(axis=0), drawn.max(axis=0)
+            reach = z * np.sqrt((1 + weight**2) * variance.max())
+            held &= low - weight * high >= reach if self.ratio else high - low + reach <= self.tau
+        return float(held.mean())
+
     def fails(self, p: Array, n: float) -> float:
+        from scipy.special import ndtri
+
         gap, se, error = self._redrawn(p, n)
+        sides = 1 if self.ratio else 2
+        unseen = -float(ndtri(self.alpha / (sides * self.contrasts))) if self.contrasts > self.a.size else 0.0
         if self.ratio:
-            critical = np.quantile((-error / se[:, None]).max(axis=0), 1 - self.alpha)
+            critical = max(unseen, np.quantile((-error / se[:, None]).max(axis=0), 1 - self.alpha))
             return float((gap < -critical * se[:, None]).any(axis=0).mean())
-        critical = np.quantile(np.abs(error / se[:, None]).max(axis=0), 1 - self.alpha)
+        critical = max(unseen, np.quantile(np.abs(error / se[:, None]).max(axis=0), 1 - self.alpha))
         return float((np.abs(gap) - self.tau > critical * se[:, None]).any(axis=0).mean())
 
     def _redrawn(self, p: Array, n: float) -> tuple[Array, Array, Array]:
@@ -112,12 +131,19 @@ def _ask(joint: JointContrasts, p: Array, tau: float, alpha: float) -> _Question
         share[rest] *= np.maximum(groups[joint.layout.scope_of[rest]] - 1, 1)
     if ratio and joint.contrast == "pairwise":
         a, b = np.concatenate([a, b]), np.concatenate([b, a])
+    contrasts = int(a.size)
+    families: tuple[NDArray[np.int64], ...] = ()
     if a.size > _CONTRASTS:
+        if joint.contrast == "pairwise":
+            kind = joint.layout.scope_of * len(joint.layout.rates) + joint.layout.rate_of
+            families = tuple(np.flatnonzero(kind == one) for one in np.unique(kind))
         width = p[a] - tau * p[b] if ratio else -np.abs(p[a] - p[b])
         widest = np.argsort(width, kind="stable")[:_CONTRASTS]
         a, b = a[widest], b[widest]
     noise = np.random.default_rng(0).standard_normal((p.size, _DRAWS))  # fixed: an n must not change from run to run
-    return _Question(a=a, b=b, share=share, tau=tau, ratio=ratio, alpha=alpha, noise=noise)
+    return _Question(
+        a=a, b=b, share=share, tau=tau, ratio=ratio, alpha=alpha, noise=noise, contrasts=contrasts, families=families
+    )  # fmt: skip
 
 
 def _inside(question: _Question, p: Array) -> bool:

@@ -254,3 +254,23 @@ def test_needed_n_decides_what_it_promises(plain_table: Tables) -> None:
     at_the_tolerance = joint(plain_table([300, 400], 1000)).needed_n(0.1)
     assert at_the_tolerance.at_estimate is None or at_the_tolerance.at_estimate > 1_000_000
     assert joint(plain_table([300, 400], 1000)).needed_n(0.0).at_parity is None
+
+
+def test_four_times_the_counts_halve_the_standard_errors(plain_table: Tables) -> None:
+    one, four = joint(plain_table([30, 45, 60], 150)), joint(plain_table([120, 180, 240], 600))
+    np.testing.assert_allclose(four.standard_error, one.standard_error / 2)
+    assert four.estimate.value == pytest.approx(one.estimate.value)
+    assert four.estimate.high - four.estimate.low == pytest.approx((one.estimate.high - one.estimate.low) / 2, rel=0.1)
+
+
+@pytest.mark.parametrize("form", ["difference", "ratio"])
+def test_many_groups_that_do_not_decide_need_more_rows(form: str, plain_table: Tables) -> None:
+    """Above 200 contrasts only the extremes are followed, and the n must still lie above what did not decide."""
+    k = np.random.default_rng(3).binomial(200, 0.3, 60)
+    compared = joint(plain_table(k, 200), form)
+    claim = compared.claim(0.1 if form == "difference" else 0.8)
+    assert min(claim.fail_p, claim.pass_p) > 0.05
+    needed = compared.needed_n(0.1 if form == "difference" else 0.8)
+    assert needed.at_estimate is not None
+    assert needed.at_parity is not None
+    assert min(needed.at_estimate, needed.at_parity) > 200
