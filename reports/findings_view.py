@@ -101,7 +101,7 @@ def _span(metric: Metric, index: int) -> str:
     values = [mark.value for row in rows for mark in row.marks if mark.target == index]
     if len(values) == 1:
         return next(row.cells[index].text for row in rows if any(mark.target == index for mark in row.marks))
-    return f"{number(min(values))} to {number(max(values))} ({len(values)} rows)" if values else "–"
+    return f"{number(min(values))} to {number(max(values))} ({len(values)} readings)" if values else "–"
 
 
 def _metric(shared: Shareable, metric: str, found: Sequence[Finding], evidence: EvidenceBytes) -> Metric:
@@ -119,7 +119,7 @@ def _metric(shared: Shareable, metric: str, found: Sequence[Finding], evidence: 
         anchor=anchor_of(metric),
         definition=guard(first.definition),
         direction=_DIRECTION[first.direction] + _ideal(first),
-        not_shown=guard(first.not_shown),
+        not_shown=guard(first.not_shown.rstrip(".")),
         level=" and ".join(percent(level) for level in levels),
         methods=tuple(sorted({guard(e.method) for e in shown if e.method})),
         columns=tuple(guard(t) for t in targets),

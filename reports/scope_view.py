@@ -95,6 +95,7 @@ def _groups(shared: Shareable) -> tuple[GroupTable, ...]:
 def thresholds(shared: Shareable) -> tuple[tuple[str, str, str, str], ...]:
     """The plan's gates: number or id, metric, where, tolerance."""
     gates = shared.record.plan.get("gates")
+    measured = {verdict.gate: verdict.metric for verdict in shared.record.verdicts}  # the plan may write an alias
     rows = []
     for index, gate in enumerate(gates if isinstance(gates, (list, tuple)) else ()):
         if not isinstance(gate, Mapping):
@@ -110,7 +111,7 @@ def thresholds(shared: Shareable) -> tuple[tuple[str, str, str, str], ...]:
             words.append(f"not worse by more than {limit(gate['not_worse_by'])}")
         name = f"{index + 1}" + (f" ({guard(str(gate['id']))})" if gate.get("id") else "")
         metric = str(gate.get("metric", ""))
-        place = (describe_where(where) if where else breadth(shared, metric)) or "–"
+        place = (describe_where(where) if where else breadth(shared, measured.get(index + 1, metric))) or "–"
         rows.append((name, guard(metric), place, ", ".join(words) or "reported only"))
     return tuple(rows)
 
@@ -119,7 +120,8 @@ def thresholds_set(shared: Shareable) -> str:
     """When the thresholds were fixed, as far as the record knows."""
     record = shared.record
     date = record.environment.get("thresholds_set") or record.environment.get("started")
-    said = f"fixed no later than {guard(str(date))}, when the run began," if date else "fixed before the run"
+    moment = str(date).replace("T", " ").replace("+00:00", " UTC")
+    said = f"fixed no later than {guard(moment)}, when the run began," if date else "fixed before the run"
     if record.exploratory:
         said = "changed after the run"
     return f"The thresholds were {said} and are part of what the plan digest {record.plan_digest[:16]}… covers."
