@@ -11,7 +11,7 @@ doi:10.1080/00401706.1982.10487790.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
@@ -291,6 +291,7 @@ def joint_contrasts(
     draws: int = 2000,
     *,
     rng: Generator,
+    redrawn: Callable[[], Array] | None = None,
 ) -> JointContrasts:
     """Compare `rates` between the groups of every attribute (or intersection) of `scope`, all at one joint level.
 
@@ -318,7 +319,7 @@ def joint_contrasts(
         small=small,
         standard_error=np.sqrt(variance),
         design_factor=factor,
-        replicates=resample(table, arms.take(chosen), draws, rng) if chosen.size else None,
+        replicates=resample(table, arms.take(chosen), draws, rng, redrawn) if chosen.size else None,
         position=position,
         cross=cross,
         df=df,

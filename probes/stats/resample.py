@@ -6,6 +6,7 @@ rows without the rows. With weights or clusters the rates are drawn from the lin
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,7 +17,7 @@ from steelyard.probes.stats.arms import Arms
 from steelyard.probes.stats.design import design_covariance
 from steelyard.probes.stats.table import CountTable
 
-__all__ = ["Replicates", "resample"]
+__all__ = ["Replicates", "redraw", "resample"]
 
 _CHUNK = 1_000_000  # numbers in one block of (contrasts, draws): 8 MB an array
 
@@ -78,16 +79,26 @@ class Replicates:
         return np.maximum(v + tau * tau * w - 2 * tau * cross, 1e-300)
 
 
-def resample(table: CountTable, arms: Arms, draws: int, rng: Generator) -> Replicates:
-    """`draws` joint replicates of the arms' rates. The arms must have at least one event and one non-event each."""
+def redraw(table: CountTable, draws: int, rng: Generator) -> Array:
+    """(E, B) the E non-empty flattened cells redrawn as one multinomial: the bootstrap of rows, as counts."""
+    counts = table.rows.ravel()
+    counts = counts[counts > 0]
+    total = int(counts.sum())
+    return np.ascontiguousarray(rng.multinomial(total, counts / total, size=draws).T, dtype=np.float64)
+
+
+def resample(
+    table: CountTable, arms: Arms, draws: int, rng: Generator, redrawn: Callable[[], Array] | None = None
+) -> Replicates:
+    """`draws` joint replicates of the arms' rates. The arms must have at least one event and one non-event each.
+
+    `redrawn` gives what `redraw` gave before, where several comparisons share their draws.
+    """
     if arms.linear is not None:
         return _linearised(table, arms, draws, rng)
-    counts = table.rows.ravel()
-    where = np.flatnonzero(counts)
-    total = int(counts.sum())
-    drawn = rng.multinomial(total, counts[where] / total, size=draws).astype(np.float64)  # (B, F)
-    masks = np.concatenate([arms.numerator[:, where], arms.denominator[:, where]])  # (2J, F)
-    above, below = np.split(masks @ drawn.T, 2)  # (J, B) each
+    drawn = redraw(table, draws, rng) if redrawn is None else redrawn()
+    masks = np.concatenate([arms.numerator, arms.denominator])[:, table.rows.ravel() > 0]  # (2J, E)
+    above, below = np.split(masks @ drawn, 2)  # (J, B) each
     below = np.maximum(below, 1.0)
     rates = above / below
     inside = np.clip(rates, 0.5 / below, 1 - 0.5 / below)  # a redraw at 0 or 1 keeps a variance
