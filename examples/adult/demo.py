@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from make_model import main as make_model
+
 from steelyard.audit.cli import main as steelyard
 from steelyard.audit.policy import explain_exit
 

@@ -9,6 +9,7 @@ from sklearn.compose import make_column_transformer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 from sklearn.tree import DecisionTreeClassifier
+
 from steelyard.models.data.bundled import load_bundled
 
 NUMBERS = ["age", "education-num", "capital-gain", "capital-loss", "hours-per-week"]
