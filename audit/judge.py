@@ -20,6 +20,8 @@ from steelyard.audit.weigh import Weighed, absolute
 
 __all__ = ["Measured", "judge"]
 
+NARROW = "Narrow the gate with where.attribute, merge the small groups, or measure on more rows."
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
@@ -75,6 +77,8 @@ def _verdict(
     attributes: tuple[str, ...],
 ) -> Verdict:
     status, reason = _status(gate, spec, plan.audit.alpha, seen, p_fail)
+    if status is Status.NOT_MEASURED:  # a figure of a part would read as one of the whole
+        seen, p_fail = Weighed(notes=(NARROW,) if seen.estimate is not None else ()), None
     verdict = Verdict(
         gate=number,
         metric=spec.id,
@@ -115,6 +119,8 @@ def _status(gate: GatePart, spec: MetricSpec, alpha: float, seen: Weighed, p_fai
             Status.FAIL,
             f"the tolerance is broken (p {_p(p_fail)}, and {alpha:g} is enough)",
         )
+    if seen.missing:
+        return Status.NOT_MEASURED, f"nothing was compared in a part of what it covers: {seen.missing}"
     if spec.reading == "attack":
         return Status.NOT_REFUTED, "the attack did not break the tolerance, which does not prove that it holds"
     if seen.p_pass is not None and seen.p_pass <= alpha:

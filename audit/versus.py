@@ -114,6 +114,9 @@ def _limits_of(
     if joint:
         contrasts = basis_for(joint, scope_of(gate, measured.attributes))
         table = CountTable.from_bytes(measured.table(contrasts.table))
+        reading = joint_of(contrasts, table, 0.95)
+        if reading.skipped:
+            raise ProbeError("; ".join(reason for _, reason in reading.skipped), where=spec.id)
 
         def limits(level: float) -> tuple[float, float]:
             estimate = reading_of(joint_of(contrasts, table, level))
@@ -121,7 +124,7 @@ def _limits_of(
                 raise ProbeError("the contrast has no interval", where=spec.id)
             return estimate.low, estimate.high
 
-        return reading_of(joint_of(contrasts, table, 0.95)), limits
+        return reading_of(reading), limits
     chosen = [f for f in matching(gate, mine) if dict(f.where) == dict(gate.where)]
     basis = chosen[0].basis if len(chosen) == 1 else None
     if basis is None or isinstance(basis, Contrasts):

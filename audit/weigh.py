@@ -20,7 +20,11 @@ __all__ = ["Weighed", "absolute", "basis_for", "matching", "scalars", "scope_of"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weighed:
-    """A gate's two p-values and the estimate that decides; without one, `missing` says why nothing was measured."""
+    """A gate's two p-values and the estimate that decides.
+
+    `missing` says why nothing was measured, or beside an estimate which part of what the gate covers was not: such a
+    gate can fail, and never pass.
+    """
 
     estimate: Estimate | None = None
     p_fail: float | None = None
@@ -44,7 +48,8 @@ def absolute(gate: GatePart, spec: MetricSpec, alpha: float, measured: Measured)
     chosen = matching(gate, mine)
     if not chosen:
         return Weighed(missing=why_missing(gate, spec, mine, measured))
-    return scalars(gate, chosen, alpha, _left_out(gate, spec, measured))
+    whole = dict(chosen[0].where) == dict(gate.where)  # the very number asked for: no group is missing from it
+    return scalars(gate, chosen, alpha, () if whole else _left_out(gate, spec, measured))
 
 
 def matching(gate: GatePart, findings: Sequence[Finding]) -> list[Finding]:
@@ -91,7 +96,6 @@ def _left_out(gate: GatePart, spec: MetricSpec, measured: Measured) -> tuple[str
         and f.where
         and _overlaps(gate.where, f.where)
         and (gate.intersections == 2 or "intersection" not in f.where or "intersection" in gate.where)
-        and (gate.where or "group" not in f.where)
     ]
     return tuple(f"Not covered: {reason}." for reason in dict.fromkeys(found))
 
@@ -167,6 +171,7 @@ def _contrasts(gate: GatePart, findings: Sequence[Finding], alpha: float, measur
         p_pass=claimed.pass_p,
         detail=detail,
         notes=(f"Not covered, too few rows: {left_out}.",) if left_out else (),
+        missing="; ".join(reason for _, reason in joint.skipped),
         needed=lambda: joint.needed_n(tolerance, alpha),
     )
 

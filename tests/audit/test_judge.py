@@ -105,6 +105,16 @@ def test_nothing_measured_says_why_and_is_never_a_pass():
     assert "no labels" in verdict.reason
 
 
+def test_groups_without_a_number_are_told_of_a_gate_on_groups_and_not_of_one_overall():
+    group = {"attribute": "sex", "group": "x"}
+    small = Failure(probe="quality.test", target="candidate", reason="x is too small", metrics=(M,), where=group)
+    (overall,) = judged([GATE], [share(M, 900, 1000)], failures=[small])
+    assert "Not covered" not in overall.explanation
+    (groups,) = judged([GATE], [share(M, 900, 1000, attribute="sex", group="f")], failures=[small])
+    assert groups.status is Status.PASS
+    assert "Not covered: x is too small." in groups.explanation
+
+
 def test_a_reference_is_no_stand_in_for_the_candidate():
     (verdict,) = judged([GATE], [share(M, 900, 1000, target="baseline/logistic")])
     assert verdict.status is Status.NOT_MEASURED

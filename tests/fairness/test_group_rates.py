@@ -212,6 +212,25 @@ def test_groups_below_the_minimum_n_are_named_and_not_compared():
     assert "race = tiny" in str(verdict.detail["untested"])
 
 
+@pytest.mark.parametrize("race", ["one group", "small groups"])
+def test_a_gate_never_passes_on_an_attribute_that_was_not_compared(race):
+    decisions, labels, groups = planted(0.0, 3000, 4)
+    groups["race"] = "only" if race == "one group" else (["a"] * 9 + ["b"] * 9 + [None] * 5000)[: len(groups)]
+    covering = {"metric": f"{SELECTION}.difference", "max": 0.15}
+    narrow = {**covering, "where": {"attribute": "sex"}}
+    record = measured(decisions, labels, groups, gates=[covering, narrow])
+    both, sex = record.verdicts
+    assert both.status is Status.NOT_MEASURED
+    assert "race has fewer than two groups" in both.reason
+    assert (both.estimate, both.p_pass) == (None, None)
+    assert sex.status is Status.PASS
+    assert record.exit_code == 4
+    decisions, labels, biased = planted(0.4, 3000, 4)
+    biased["race"] = groups["race"]
+    (failed,) = measured(decisions, labels, biased, gates=[covering]).verdicts
+    assert failed.status is Status.FAIL  # what was compared is proof enough
+
+
 def test_no_number_from_nothing():
     """Rule 7: nobody of a group has the label, nobody is chosen: a row with the reason, never a 0.0."""
     n = 400
