@@ -156,7 +156,9 @@ def _own_target(meaning: Meaning, data: str, predictions: bool) -> Iterator[str]
     yield f"  path: {scalar(data)}"
     if meaning.decision is not None:
         yield f"  decision: {scalar(meaning.decision)}  # check"
-    if meaning.score is not None:
+    if meaning.score is not None and meaning.task == "regression":
+        yield f"  score: {scalar(meaning.score)}  # check: the number that the model said"
+    elif meaning.score is not None:
         yield f"  score: {scalar(meaning.score)}  # check: the probability of the favourable decision"
         if meaning.decision is None:
             yield "  threshold: 0.5  # check: favourable where the score is at least this"

@@ -20,7 +20,7 @@ LABELS = (
     "repaid", "default", "churn", "survived", "readmitted",
 )  # fmt: skip
 GROUPS = frozenset({
-    "sex", "gender", "race", "ethnicity", "ethnic_group", "age_group", "age_cat", "age_band", "age_range",
+    "sex", "gender", "race", "rac1p", "ethnicity", "ethnic_group", "age_group", "age_cat", "age_band", "age_range",
     "nationality", "national_origin", "religion", "disability", "sexual_orientation", "veteran_status", "caste",
 })  # fmt: skip
 DECISIONS = (
@@ -95,10 +95,13 @@ def infer(
     decision = score = None
     if not has_model:
         decision, score = guess.decision(label), guess.score()
-    taken = {*found_groups, decision, score}
-    found_label = label or guess.label(taken)
-    id_, cluster = guess.identity(taken | {found_label})
+    found_label = label or guess.label({*found_groups, decision, score}, decision, score)
+    if found_label is not None and not table[found_label].notna().any():
+        raise PlanError(f"the column {found_label!r} has no value in any row", where=where, hint="name another --label")
     task, values = _task(table[found_label]) if found_label else (None, ())
+    if task == "regression" and not has_model:  # what a model says of a number is a number
+        decision, score = None, guess.number(found_label)
+    id_, cluster = guess.identity({*found_groups, decision, score, found_label})
     favourable = _favourable(values) if task == "binary" else None
     meaning = Meaning(
         label=found_label,
@@ -132,13 +135,31 @@ class _Guess:
         named = {self._plain[name] for name in self._plain if name in GROUPS}
         return tuple(c for c in self._table.columns if c in named and 2 <= self._table[c].nunique() <= MOST_GROUPS)
 
-    def label(self, taken: set[str | None]) -> str | None:
-        for plain in LABELS:
+    def label(self, taken: set[str | None], decision: str | None, score: str | None) -> str | None:
+        """The true outcome. Where the table holds decisions it has their values; beside a probability it has two."""
+        free = {c: self._table[c].nunique() for c in self._table.columns if c not in taken}
+        named = [c for c in (self._plain.get(plain) for plain in LABELS) if c is not None and free.get(c, 0) >= 2]
+        binary = [c for c, values in free.items() if values == 2]
+        fitting = binary
+        if decision is not None:
+            values = self._values(decision)
+            fitting = [c for c, n in free.items() if n == len(values) and self._values(c) == values]
+        if decision is not None or score is not None:
+            named = [c for c in named if c in fitting] or [*reversed(fitting)] or named
+        return next(iter([*named, *reversed(binary)]), None)
+
+    def _values(self, column: str) -> set[str]:
+        return {str(value).strip() for value in self._table[column].dropna().unique()}
+
+    def number(self, label: str | None) -> str | None:
+        """The column with what a model said of a label that is a number."""
+        for plain in (*DECISIONS, *SCORES):
             name = self._plain.get(plain)
-            if name is not None and name not in taken and self._table[name].nunique() >= 2:
+            if name is None or name == label or self._table[name].dtype.kind not in "fiu":
+                continue
+            if self._table[name].nunique() > MOST_CLASSES:
                 return name
-        binary = [c for c in self._table.columns if c not in taken and self._table[c].nunique() == 2]
-        return binary[-1] if binary else None
+        return None
 
     def decision(self, label: str | None) -> str | None:
         for plain in DECISIONS:

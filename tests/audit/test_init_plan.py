@@ -97,6 +97,32 @@ def test_a_score_that_is_no_probability_is_left_alone(tmp_path: Path, people: pd
     assert done.open_questions == ("there is no model and no column of decisions; name one in target",)
 
 
+def test_the_outcome_is_the_column_with_the_values_of_the_decisions(tmp_path: Path, people: pd.DataFrame) -> None:
+    rng = np.random.default_rng(1)
+    money = people.assign(income=rng.normal(50, 9, N), repaid=rng.integers(0, 2, N))
+    decided = money.assign(approved=rng.integers(0, 2, N))
+    assert written(tmp_path, decided)[1].data.label == "repaid"  # and not the income, though it comes first
+    scored = money.assign(score=rng.uniform(size=N))
+    assert written(tmp_path, scored, force=True)[1].data.label == "repaid"
+    three = people.drop(columns="income").assign(level=rng.choice(["a", "b", "c"], N), region=rng.choice(["n", "s"], N))
+    done, plan = written(tmp_path, three.assign(predicted=three["level"].sample(frac=1).to_numpy()), force=True)
+    assert (plan.data.label, plan.target.decision, done.open_questions) == ("level", "predicted", ())
+
+
+def test_what_a_model_says_of_a_number_is_a_number(tmp_path: Path, people: pd.DataFrame) -> None:
+    rng = np.random.default_rng(2)
+    frame = people.drop(columns="income").assign(price=rng.normal(50, 9, N), pred=rng.normal(50, 9, N), approved=1)
+    _, plan = written(tmp_path, frame, label="price")
+    assert (plan.target.kind, plan.target.score, plan.target.decision) == ("predictions", "pred", None)
+    assert plan.target.threshold is None
+    assert [gate.metric for gate in plan.gates] == ["quality.r2"]
+
+
+def test_an_outcome_without_a_value_is_one_line(tmp_path: Path, people: pd.DataFrame) -> None:
+    with pytest.raises(PlanError, match="'income' has no value in any row"):
+        written(tmp_path, people.assign(income=None), label="income")
+
+
 @pytest.mark.parametrize(("kind", "metric"), [("regression", "quality.r2"), ("multiclass", "quality.accuracy")])
 def test_other_tasks_get_a_gate_that_suits_them(tmp_path: Path, people: pd.DataFrame, kind: str, metric: str) -> None:
     y = np.linspace(0, 9.5, N) if kind == "regression" else np.arange(N) % 4
