@@ -112,11 +112,17 @@ class Sample:
     split: str = "test"
     min_n: int = 30
     notes: tuple[str, ...] = ()  # what a reader must know of how the rows came to be: rows dropped, values missing
+    answers: tuple[str, ...] = ()  # columns of `inputs` that are not features but predictions, in a table of decisions
 
     @property
     def n(self) -> int:
         """How many rows."""
         return len(self.inputs)
+
+    @property
+    def features(self) -> Any:
+        """The inputs without the columns that are predictions: what describes a row."""
+        return self.inputs.drop(columns=list(self.answers)) if self.answers else self.inputs
 
     @property
     def provides(self) -> frozenset[Data]:

@@ -48,6 +48,7 @@ class Capability(StrEnum):
 
     PREDICT = "predict"
     PREDICT_PROBA = "predict_proba"
+    QUERY = "query"  # answers for inputs other than the sample's: a model, not a table of its decisions
     LOGITS = "logits"
     GRADIENTS = "gradients"
     EMBED = "embed"

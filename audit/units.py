@@ -114,14 +114,23 @@ def run_units(
 ) -> Iterator[UnitResult]:
     """Run the units, in this process or on `jobs` worker processes; `done` is called as each one ends.
 
-    Units are independent and each has its own named generator, so neither jobs nor order changes a number.
+    Units are independent and each has its own named generator, so neither jobs nor order changes a number. A probe that
+    puts new questions to the model runs in this process: the model itself need not survive the way to another.
     """
-    if jobs <= 1 or len(units) <= 1:
-        for unit in units:
-            result = run_unit(unit, sample, seed)
-            done(result)
-            yield result
-        return
+    sent = [unit for unit in units if Capability.QUERY not in unit.probe.requires] if jobs > 1 else []
+    sent = sent if len(sent) > 1 else []
+    away = {unit.key for unit in sent}
+    for unit in [unit for unit in units if unit.key not in away]:
+        result = run_unit(unit, sample, seed)
+        done(result)
+        yield result
+    if sent:
+        yield from _run_in_workers(sent, sample, seed=seed, jobs=jobs, done=done)
+
+
+def _run_in_workers(
+    units: Sequence[Unit], sample: Sample, *, seed: int, jobs: int, done: Callable[[UnitResult], None]
+) -> Iterator[UnitResult]:
     from joblib import Parallel, delayed
 
     workers = Parallel(n_jobs=min(jobs, len(units)), return_as="generator_unordered")

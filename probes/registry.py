@@ -77,15 +77,22 @@ def select(entries: Iterable[str | Mapping[str, Mapping[str, Any]]]) -> tuple[Pr
 
 
 def _made(kind: type[Probe], values: dict[str, Any]) -> Probe:
-    known = {f.name: f for f in dataclasses.fields(kind)}
-    for name, value in values.items():
+    known = {f.name: f.default for f in dataclasses.fields(kind)}
+    for name in values:
         if name not in known:
             allowed = ", ".join(known) or "none"
             raise PlanError(f"probe {kind.id} has no setting {name!r}; its settings are {allowed}")
-        default = known[name].default
-        same = isinstance(value, type(default)) and isinstance(value, bool) == isinstance(default, bool)
-        if not same and not (isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool)):
-            raise PlanError(
-                f"probe {kind.id}: setting {name!r} is {value!r}; it must be of the kind of its default, {default!r}"
-            )
-    return kind(**values)
+    return kind(**{name: _fitting(kind, name, value, known[name]) for name, value in values.items()})
+
+
+def _fitting(kind: type[Probe], name: str, value: Any, default: Any) -> Any:
+    """A setting of the kind of its default: a whole number will do for a float, a list for a tuple."""
+    if isinstance(default, tuple) and isinstance(value, list):
+        return tuple(value)
+    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(value, type(default)) and isinstance(value, bool) == isinstance(default, bool):
+        return value
+    raise PlanError(
+        f"probe {kind.id}: setting {name!r} is {value!r}; it must be of the kind of its default, {default!r}"
+    )

@@ -26,6 +26,7 @@ class Roles:
     cluster: str | None
     id: str | None
     inputs: tuple[str, ...]
+    answers: tuple[str, ...] = ()  # those of the inputs that are a prediction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +86,7 @@ def find_roles(
         cluster=cluster,
         id=row_id,
         inputs=tuple(inputs),
+        answers=() if finder.training else tuple(decided),
     )
 
 

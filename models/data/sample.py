@@ -67,6 +67,7 @@ def build_sample(
         split=split,
         min_n=data.min_n,
         notes=notes,
+        answers=roles.answers,
     )
 
 
@@ -82,6 +83,7 @@ def seal_sample(
     split: str,
     min_n: int,
     notes: Sequence[str],
+    answers: tuple[str, ...] = (),
 ) -> Sample:
     """The sample of these parts. Its fingerprint covers every row of them, not `split`, `min_n` and `notes`."""
     counted = [
@@ -113,6 +115,7 @@ def seal_sample(
         split=split,
         min_n=min_n,
         notes=(*notes, *counted),
+        answers=answers,
     )
 
 

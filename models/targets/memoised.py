@@ -69,7 +69,8 @@ class Memoised:
         return self.model
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "model": None, "_seen": []}
+        known = self.capabilities - {Capability.QUERY}
+        return {**self.__dict__, "model": None, "_seen": [], "capabilities": known}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

@@ -112,7 +112,9 @@ def estimator_target(
         name=name,
         kind=kind,
         task=sample.task,
-        capabilities=frozenset({Capability.PREDICT} | ({Capability.PREDICT_PROBA} if has_scores else set())),
+        capabilities=frozenset(
+            {Capability.PREDICT, Capability.QUERY, *([Capability.PREDICT_PROBA] if has_scores else [])}
+        ),
         fingerprint=fingerprint,
         description="; ".join(said),
         classes=sample.classes,

@@ -97,7 +97,7 @@ def test_metadata_is_complete(kind):
     assert kind.metrics
     assert kind.requires <= set(Capability) | set(Data)
     for field in fields(kind):
-        assert isinstance(field.default, (bool, int, float, str)), f"{field.name} must be settable from a plan"
+        assert isinstance(field.default, (bool, int, float, str, tuple)), f"{field.name} must be settable from a plan"
     ids = [spec.id for spec in kind.metrics]
     aliases = [alias for spec in kind.metrics for alias in spec.aliases]
     assert len(set(ids + aliases)) == len(ids + aliases)

@@ -200,7 +200,7 @@ def test_what_is_no_model() -> None:
 def test_capabilities_are_what_it_has() -> None:
     numbers = X[["a", "b"]]
     ridge = wrap(RidgeClassifier().fit(numbers, words), binary(inputs=numbers))
-    assert ridge.capabilities == {Capability.PREDICT}
+    assert ridge.capabilities == {Capability.PREDICT, Capability.QUERY}
     with pytest.raises(NotApplicable, match="no probabilities"):
         ridge.predict_proba(numbers)
     line = sample_from_arrays(numbers, X["a"], task="regression")
@@ -213,7 +213,7 @@ def test_capabilities_are_what_it_has() -> None:
 
 def test_a_function_is_a_model() -> None:
     decides = wrap(lambda rows: np.where(rows["a"] > 0, "yes", "no"), binary())
-    assert decides.capabilities == {Capability.PREDICT}
+    assert decides.capabilities == {Capability.PREDICT, Capability.QUERY}
     grades = wrap(lambda rows: 1 / (1 + np.exp(-rows["a"].to_numpy())), binary())
     assert Capability.PREDICT_PROBA in grades.capabilities
     assert (decides.predict(X) == grades.predict(X)).all()
