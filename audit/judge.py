@@ -25,7 +25,10 @@ NARROW = "Narrow the gate with where.attribute, merge the small groups, or measu
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """All that the gates may look at. `table` fetches the bytes of an evidence digest."""
+    """All that the gates may look at. `table` fetches the bytes of an evidence digest.
+
+    `gates` is how many share the error rate: Holm may ask of one of them a p-value as small as alpha / gates.
+    """
 
     findings: Sequence[Finding]
     failures: Sequence[Failure]
@@ -33,12 +36,14 @@ class Measured:
     attributes: tuple[str, ...]
     candidate: str
     table: Callable[[str], bytes]
+    gates: int = 1
 
 
 def judge(
     plan: Plan, measured: Measured, specs: Mapping[str, MetricSpec], *, today: dt.date | None = None
 ) -> tuple[Verdict, ...]:
     """The verdicts of the plan's gates, in order; waivers applied as of `today`."""
+    measured = replace(measured, gates=len(plan.gates))
     weighed = [_weigh(gate, specs[gate.metric], plan, measured) for gate in plan.gates]
     adjusted = _holm_by_family([specs[gate.metric].id for gate in plan.gates], weighed)
     verdicts = []

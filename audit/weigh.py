@@ -157,7 +157,7 @@ def _contrasts(gate: GatePart, findings: Sequence[Finding], alpha: float, measur
         if tolerance is None:
             side = "max" if basis.form == "difference" else "min"
             return Weighed(missing=f"a {basis.form} between groups is gated by `{side}`")
-        claimed = joint.claim(tolerance, alpha)
+        claimed = joint.claim(tolerance, alpha / measured.gates)
     except ProbeError as error:
         return Weighed(missing=str(error))
     printed = next((f for f in findings if f.basis == basis), None)
