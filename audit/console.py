@@ -6,10 +6,11 @@ the cursor, change colours or hide a line. Nothing here interprets markup.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
@@ -17,13 +18,34 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
-__all__ = ["BarProgress", "Console", "LineProgress", "NoProgress", "Progress", "clean"]
+__all__ = ["BarProgress", "Console", "LineProgress", "NoProgress", "Progress", "apart", "clean"]
 
 
 def clean(text: str) -> str:
     """`text` on one line with every sign that cannot be seen written out: an escape becomes `\\u001b`."""
     line = text.replace("\n", " ")
     return line if line.isprintable() else "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in line)
+
+
+@contextlib.contextmanager
+def apart() -> Iterator[None]:
+    """Whatever a model, a plugin or a worker process prints in here goes to standard error: the result stands alone.
+
+    The file descriptor is moved as well, which a library below Python writes to and a worker process inherits.
+    """
+    sys.stdout.flush()
+    try:
+        kept = os.dup(1)
+        os.dup2(2, 1)
+    except OSError:  # one of the two is closed
+        kept = -1
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        if kept >= 0:
+            os.dup2(kept, 1)
+            os.close(kept)
 
 
 class Progress(Protocol):

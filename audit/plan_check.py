@@ -137,6 +137,9 @@ def _column_errors(data: DataPart, source: PlanSource) -> Iterator[PlanError]:
             if column == data.label:
                 hint = "a model that sees its outcome proves nothing" if key == "features" else "remove it"
                 yield source.error(("data", key, i), f"data.{key}[{i}] {column!r} is the label", hint)
+            if key == "groups" and "*" in column:
+                message = f"data.groups[{i}] {column!r} holds '*', which joins the attributes of an intersection"
+                yield source.error(("data", key, i), message, "rename the column")
             if key == "drop" and column in (data.features or []):
                 yield source.error(("data", key, i), f"data.drop[{i}] {column!r} is in data.features too", "choose one")
     for attribute in data.reference_groups:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from steelyard.audit.assemble import assemble, uncovered_families
 from steelyard.audit.canonical import canonical_json, digest
-from steelyard.audit.errors import IntegrityError, PlanError, StorageError
+from steelyard.audit.errors import IntegrityError, PlanError, SteelyardError, StorageError
 from steelyard.audit.judge import Measured, judge
 from steelyard.audit.plan_source import PlanSource
 from steelyard.audit.policy import exit_code
@@ -58,8 +59,14 @@ def run_audit(
     Raises PlanError where `resume` meets another plan, StorageError where the folder cannot be written.
     """
     sense(source)  # before the folder exists: a plan that makes no sense leaves nothing behind
+    kept = (out / "plan.yaml").exists()
     origin = _open_folder(source, out, resume=resume)
-    prepared = prepare(source, trust_pickle=trust_pickle, progress=progress)
+    try:
+        prepared = prepare(source, trust_pickle=trust_pickle, progress=progress)
+    except SteelyardError:
+        if not kept:
+            _clear(out)  # nothing was measured: once mended, the same call begins anew
+        raise
     results = _measure(prepared, out, jobs=jobs, progress=progress)
     evidence = {
         item.digest: f"{item.digest}.{item.kind}" for result in results for f in result.findings for item in f.evidence
@@ -103,6 +110,14 @@ def _open_folder(source: PlanSource, out: Path, *, resume: bool) -> dict[str, st
     write_atomic(out / "origin.json", canonical_json(origin) + b"\n")
     write_atomic(written, (head + resolved).encode())
     return _origin(out)
+
+
+def _clear(out: Path) -> None:
+    """Take back what `_open_folder` wrote, and the folder where it holds nothing else."""
+    for name in ("plan.yaml", "origin.json"):
+        (out / name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # somebody else put something into it meanwhile
+        out.rmdir()
 
 
 def _origin(out: Path) -> dict[str, str]:

@@ -33,7 +33,9 @@ def gaps(shared: Shareable) -> tuple[Gap, ...]:
         reason = f"{n} part{'s' * (n != 1)} of it gave no number"
         found.append(Gap(kind="Could not be measured", subject=", ".join(probes), reason=reason, more=True))
     if rest.inapplicable:
-        names = sorted({guard(i.probe) for i in record.inapplicable})
+        measured = {(f.probe, f.target) for f in record.findings}
+        partly = {i.probe: " (in part)" for i in record.inapplicable if (i.probe, i.target) in measured}
+        names = sorted({guard(i.probe) + partly.get(i.probe, "") for i in record.inapplicable})
         found.append(Gap(kind="Does not apply", subject=", ".join(names), reason="what is missing", more=True))
     if rest.groups:
         groups = [part for gap in rest.groups for part in gap.subject.split("; ")]

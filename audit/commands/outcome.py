@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,13 @@ from steelyard.audit.canonical import to_plain
 from steelyard.audit.console import Console, clean
 from steelyard.audit.policy import explain_exit
 from steelyard.audit.record import Record
-from steelyard.audit.types import Verdict
+from steelyard.audit.types import Failure, Verdict
 
 __all__ = ["outcome_json", "print_outcome"]
 
 SCHEMA = "steelyard.outcome/1"
 SHOWN_FAILURES = 5
+LONGEST = 400
 
 
 def print_outcome(
@@ -63,13 +65,14 @@ def _row(verdict: Verdict) -> tuple[str, ...]:
     from steelyard.reports.numbers import count, estimate_text
 
     estimate = verdict.estimate
+    lines = (verdict.threshold, _cut(_why(verdict)), _cut(verdict.explanation))
     n = estimate.n_effective or estimate.n if estimate is not None else None
     return (
         str(verdict.gate),
         verdict.status.value.replace("_", " ").upper(),
         estimate_text(estimate) if estimate is not None else "–",
         count(n) if n is not None else "–",
-        "\n".join(clean(line) for line in (verdict.threshold, _why(verdict), verdict.explanation) if line),
+        "\n".join(clean(line) for line in lines if line),
     )
 
 
@@ -89,11 +92,25 @@ def _why(verdict: Verdict) -> str:
 def _print_gaps(record: Record, console: Console) -> None:
     for family in record.uncovered:
         console.out(f"required family '{family}' has nothing measured")
-    for failure in record.failures[:SHOWN_FAILURES]:
-        console.out(f"not measured: {failure.probe} on {failure.target}: {failure.reason}")
-    more = len(record.failures) - SHOWN_FAILURES
+    holes = Counter(f"{hole.probe} on {hole.target}: {_place(hole)}{hole.reason}" for hole in record.failures)
+    for text, times in [*holes.items()][:SHOWN_FAILURES]:
+        console.out(f"not measured: {_cut(text)}" + (f" ({times} metrics)" if times > 1 else ""))
+    more = sum([*holes.values()][SHOWN_FAILURES:])
     if more > 0:
         console.out(f"not measured: {more} more; the report lists them")
     skipped = {(row.probe, row.reason) for row in record.inapplicable if row.target == record.candidate().name}
     for probe, reason in sorted(skipped):
         console.out(f"not applicable: {probe}: {reason}")
+
+
+def _place(hole: Failure) -> str:
+    """Where a hole is, where its reason does not say it."""
+    group = hole.where.get("group")
+    if group is None or str(group) in hole.reason:
+        return ""
+    return f"{hole.where.get('attribute', hole.where.get('intersection', 'group'))} = {group}: "
+
+
+def _cut(text: str) -> str:
+    """`text`, or the beginning of a long one: three hundred small groups are for the report."""
+    return text if len(text) <= LONGEST else f"{text[:LONGEST].rsplit(' ', 1)[0]} … (the report has all of it)"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from steelyard.audit.commands.opening import open_plan
 from steelyard.audit.commands.options import add_format, add_plan
-from steelyard.audit.console import Console, Progress, clean
+from steelyard.audit.console import Console, Progress, apart, clean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,11 +30,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Read the data and load the candidate, but train nothing that the candidate is not, and measure nothing."""
-
     source = open_plan(args.plan, console)
     progress = console.progress()
     try:
-        found = _foresee(source, trust_pickle=args.trust_pickle, progress=progress)
+        with apart():
+            found = _foresee(source, trust_pickle=args.trust_pickle, progress=progress)
     finally:
         progress.done()
     if args.format == "json":
@@ -68,6 +68,9 @@ def _foresee(source: PlanSource, *, trust_pickle: bool, progress: Progress) -> d
         "n": sample.n,
         "groups": _groups(sample),
         "references": [recipe.id for recipe in recipes],
+        "uncovered": [
+            name for name in plan.required if name not in {u.probe.id.split(".", 1)[0] for u in prepared.units}
+        ],
         "will_run": [unit.probe.id for unit in prepared.units],
         "cannot_run": [{"probe": row.probe, "reason": row.reason} for row in prepared.inapplicable],
         "gates": [_gate(gate, prepared, sample) for gate in resolve_gates(_with_groups(plan, sample), meant.specs)],
@@ -93,16 +96,40 @@ def _groups(sample: Sample) -> dict[str, dict[str, int]]:
 
 def _gate(gate: ResolvedGate, prepared: Prepared, sample: Sample) -> dict[str, Any]:
     runs = [unit.probe.id for unit in prepared.units]
-    measured = any(gate.metric.startswith(f"{probe}.") for probe in runs)
-    needed, basis = _needed(gate, prepared.plan.audit.alpha, sample)
+    why_not = "" if any(gate.metric.startswith(f"{probe}.") for probe in runs) else "no probe of the plan measures it"
+    why_not = next((row.reason for row in prepared.inapplicable if gate.metric in row.metrics), why_not)
+    why_not = why_not or _alone(gate, sample)
+    needed, basis = (None, why_not) if why_not else _needed(gate, prepared.plan.audit.alpha, sample)
     return {
         "gate": gate.number,
         "metric": gate.metric,
         "tolerance": gate.threshold,
-        "measurable": measured,
+        "measurable": not why_not,
         "n_needed_per_group": needed,
         "n_needed_basis": basis,
     }
+
+
+def _alone(gate: ResolvedGate, sample: Sample) -> str:
+    """Which attribute of a gate that compares groups has no two to compare; "" where each has."""
+    import numpy as np
+
+    from steelyard.audit.policy import is_contrast
+
+    if not is_contrast(gate.metric) or "intersection" in gate.part.where:
+        return ""
+    named = gate.part.where.get("attribute")
+    for attribute, groups in sample.groups.items():
+        if named in (None, attribute):
+            counts = np.bincount(groups.codes, minlength=len(groups.levels))
+            compared = [
+                n
+                for code, n in enumerate(counts)
+                if n >= sample.min_n and (code != groups.unknown or groups.compare_unknown)
+            ]
+            if len(compared) < 2:
+                return f"{attribute} has fewer than two groups of at least {sample.min_n} rows (data.min_n)"
+    return ""
 
 
 def _needed(gate: ResolvedGate, alpha: float, sample: Sample) -> tuple[int | None, str]:
@@ -153,3 +180,10 @@ def _print(found: Mapping[str, Any], console: Console) -> None:
             for gate in found["gates"]
         ],
     )
+    blind = [f"gate {gate['gate']}" for gate in found["gates"] if not gate["measurable"]]
+    blind += [f"required family '{family}'" for family in found["uncovered"]]
+    if blind:
+        console.out("")
+        console.out(
+            f"cannot be measured: {', '.join(blind)}; a run of this plan ends with exit code 4, or 1 if a gate fails"
+        )

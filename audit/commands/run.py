@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from steelyard.audit.commands.opening import open_plan
 from steelyard.audit.commands.options import add_format, add_plan
-from steelyard.audit.console import Console
+from steelyard.audit.console import Console, apart
 from steelyard.audit.errors import PlanError, StorageError
 
 if TYPE_CHECKING:
@@ -45,14 +45,15 @@ def execute(args: argparse.Namespace, console: Console) -> int:
 
     progress = console.progress()
     try:
-        result = run_audit(
-            source,
-            out=folder,
-            jobs=args.jobs,
-            resume=args.resume is not None,
-            trust_pickle=args.trust_pickle,
-            progress=progress,
-        )
+        with apart():
+            result = run_audit(
+                source,
+                out=folder,
+                jobs=args.jobs,
+                resume=args.resume is not None,
+                trust_pickle=args.trust_pickle,
+                progress=progress,
+            )
     except KeyboardInterrupt:
         progress.done()
         again = shlex.join(["steelyard", "run", str(args.plan), "--resume", str(folder)])

@@ -6,7 +6,7 @@ import argparse
 
 from steelyard.audit.commands.opening import open_plan
 from steelyard.audit.commands.options import add_plan
-from steelyard.audit.console import Console
+from steelyard.audit.console import Console, apart
 from steelyard.audit.errors import PlanError
 
 HELP = "train the references of a plan, or find them in the cache"
@@ -28,9 +28,10 @@ def execute(args: argparse.Namespace, console: Console) -> int:
         raise PlanError("the plan names no references", where=str(source.path), hint="add references: [baseline]")
     progress = console.progress()
     try:
-        progress.start("reading the data", None)
-        samples = load_samples(source.plan.data, target=source.plan.target, base=source.base)
-        _, cards = train_references(source.plan, samples, progress)
+        with apart():
+            progress.start("reading the data", None)
+            samples = load_samples(source.plan.data, target=source.plan.target, base=source.base)
+            _, cards = train_references(source.plan, samples, progress)
     finally:
         progress.done()
     rows = []

@@ -34,6 +34,7 @@ __all__ = ["Performance"]
 Rows = Iterator[Finding | Failure | Inapplicable]
 Measures = dict[str, Callable[[], "Measured"]]
 EVERYWHERE: Mapping[str, Scalar] = {}
+NO_PROBABILITIES = "the model gives decisions but no probabilities: no AUC, log loss, perplexity and Brier score"
 BY_GROUP = ("accuracy", "auc", "log-loss", "brier")
 BY_GROUP_REGRESSION = ("mae", "mean-error")
 
@@ -63,7 +64,7 @@ class Performance(Probe):
         outputs = ask(target, sample)
         if sample.task is not Task.REGRESSION and outputs.proba is None:
             yield Inapplicable(
-                probe=self.id, target=target.name, reason="the model gives decisions but no probabilities",
+                probe=self.id, target=target.name, reason=NO_PROBABILITIES,
                 missing=(Capability.PREDICT_PROBA.value,), metrics=PROBABILITY_METRICS,
             )  # fmt: skip
         for name, measure in self._overall(outputs, sample).items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
 
@@ -49,6 +50,7 @@ def table(plan: Path, change) -> None:
         ("min: 0.5", "min: high", [":7", "min"]),
         ("quality.*,", "quality.*, qualty.*,", ["qualty.*"]),
         ("score: p}", "score: race}", ["race"]),
+        ("groups: [sex, race]", "groups: [sex, 'race*']", ["'race*'", "rename", ":3"]),
     ],
 )
 def test_the_plan_and_the_table_disagree(old, new, said, small_plan, tmp_path, capsys):
@@ -165,3 +167,66 @@ def test_hostile_values_in_the_data_harm_no_report(small_plan, tmp_path):
     assert "&lt;script&gt;window.harm" in page
     assert script not in (out / "report.md").read_text(encoding="utf-8")
     assert script not in (out / "junit.xml").read_text(encoding="utf-8")
+
+
+def test_a_plan_that_cannot_be_measured_says_so_before_the_run(small_plan, capsys):
+    table(small_plan, lambda f: f.assign(race="one"))
+    text = small_plan.read_text(encoding="utf-8")
+    gate = "  - {metric: fairness.selection-rate.ratio, min: 0.8}\n  - {metric: quality.calibration.ece, max: 0.1}\n"
+    small_plan.write_text(text.replace("gates:\n", "gates:\n" + gate).replace(", score: p", ""), encoding="utf-8")
+    assert main(["-q", "plan", str(small_plan)]) == 0
+    said = capsys.readouterr().out
+    assert "race has fewer than two groups of at least 30 rows" in said
+    assert "it needs predict_proba" in said
+    assert "cannot be measured: gate 1, gate 2; a run of this plan ends with exit code 4" in said
+
+
+def test_a_run_that_measured_nothing_leaves_nothing_behind(small_plan, tmp_path, capsys):
+    out = tmp_path / "run"
+    good = small_plan.read_text(encoding="utf-8")
+    refused(capsys, "run", edited(small_plan, "label: repaid", "label: paid"), "--out", str(out))
+    assert not out.exists()
+    small_plan.write_text(good, encoding="utf-8")
+    assert main(["-q", "run", str(small_plan), "--out", str(out)]) == 0
+    before = sorted(path.name for path in out.iterdir())
+    table(small_plan, lambda f: f.assign(repaid=1))
+    refused(capsys, "run", str(small_plan), "--out", str(out), "--resume")
+    assert sorted(path.name for path in out.iterdir()) == before  # what was there before stays
+
+
+def test_what_a_model_prints_is_not_the_result(tmp_path, capfd):
+    rows = "".join(f"{i % 7},{'fm'[i % 2]},{int(i % 7 > 2)}\n" for i in range(200))
+    (tmp_path / "test.csv").write_text("x,sex,y\n" + rows, encoding="utf-8")
+    (tmp_path / "model.py").write_text(
+        "import os\nprint('loading')\n\ndef load():\n    os.system('echo below python')\n    return answer\n\n"
+        "def answer(X):\n    print('asked')\n    return (X['x'] > 2).astype(int)\n",
+        encoding="utf-8",
+    )
+    (tmp_path / "audit.yaml").write_text(
+        "target: {kind: python, path: model.py, factory: load}\ndata: {test: test.csv, label: y, groups: [sex]}\n"
+        "probes: [quality.performance]\ngates: [{metric: quality.accuracy, min: 0.5}]\n",
+        encoding="utf-8",
+    )
+    assert main(["-q", "run", str(tmp_path / "audit.yaml"), "--out", str(tmp_path / "r"), "--format", "json"]) == 0
+    said = capfd.readouterr()
+    assert json.loads(said.out)["exit_code"] == 0
+    assert {"loading", "asked", "below python"} <= set(said.err.split("\n"))
+
+
+def test_many_small_groups_do_not_flood_the_terminal(small_plan, tmp_path, capsys):
+    table(small_plan, lambda f: f.assign(race=[f"group {i % 400}" for i in range(len(f))], p=0.5))
+    main(["-q", "run", str(small_plan), "--out", str(tmp_path / "run")])
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) < 600
+    holes = [line for line in lines if line.startswith("not measured: ")]
+    assert len(holes) == len(set(holes))
+    assert any("sex = f: " in line for line in holes)
+
+
+def test_a_probe_that_measured_a_part_says_which_part_it_could_not(small_plan, tmp_path, capsys):
+    plan = edited(small_plan, ", score: p", "")
+    assert main(["-q", "run", plan, "--out", str(tmp_path / "run")]) == 0
+    assert "no AUC, log loss, perplexity and Brier score" in capsys.readouterr().out
+    assert "quality.calibration, quality.performance (in part)" in (tmp_path / "run" / "report.md").read_text(
+        encoding="utf-8"
+    )
