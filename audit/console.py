@@ -15,10 +15,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 if TYPE_CHECKING:
+    from rich.console import Console as Screen
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
 __all__ = ["BarProgress", "Console", "LineProgress", "NoProgress", "Progress", "apart", "clean"]
+
+LEAST_WIDTH = 50  # a last column narrower than this breaks its sentences into words
 
 
 def clean(text: str) -> str:
@@ -189,12 +192,31 @@ class Console:
         from rich.table import Table
         from rich.text import Text
 
+        screen = Screen(no_color=not self.color, highlight=False)
+        columns = [*zip(headings, *rows, strict=True)]
+        widest = [max(len(line) for cell in column for line in cell.split("\n")) for column in columns]
+        if sum(widest[:-1]) + 3 * len(widest) + min(widest[-1], LEAST_WIDTH) > screen.width:
+            self._stacked(headings, rows, screen)
+            return
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for heading in headings:
             table.add_column(Text(heading), overflow="fold")
         for row in rows:
             table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
-        Screen(no_color=not self.color, highlight=False).print(table)
+        screen.print(table)
+
+    def _stacked(self, headings: Sequence[str], rows: Sequence[Sequence[str]], screen: Screen) -> None:
+        """The last column below the others, where it would be squeezed beside them."""
+        from rich.padding import Padding
+        from rich.text import Text
+
+        lines = [headings, *rows]
+        widths = [max(map(len, column)) for column in zip(*(line[:-1] for line in lines), strict=True)]
+        for row in lines:
+            padded = zip(row[:-1], widths, strict=True)
+            cells = [Text(f"{cell:<{width}}  ", style=_STYLES.get(cell, "")) for cell, width in padded]
+            screen.print(Text.assemble(*cells), overflow="fold")
+            screen.print(Padding(Text(row[-1], overflow="fold"), (0, 0, 0, widths[0] + 2)))
 
 
 # Colour repeats what the word says, it never says it alone.

@@ -68,7 +68,7 @@ class SampleCard:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Record:
     """Everything an audit found. `judged` is False where it had no gates: "measured, not judged".
 
@@ -145,6 +145,14 @@ class Record:
             lines += [f"required family '{name}' has nothing measured" for name in self.uncovered]
             head = f"the audit's exit code is {self.exit_code}" if self.judged else "the audit has no gates"
             raise AssertionError("\n".join([head, *lines]))
+
+    def __repr__(self) -> str:
+        """One line: a record holds thousands of numbers."""
+        said = ", ".join(f"gate {v.gate} {v.status.value}" for v in self.verdicts) if self.judged else "not judged"
+        return (
+            f"<Record {str(self.plan.get('audit', {}).get('name', 'audit'))!r}: {said}; exit code {self.exit_code};"
+            f" {len(self.findings):,} findings, {len(self.failures):,} failures; {self.digest[:16]}>"
+        )
 
     def _repr_html_(self) -> str:
         from steelyard.reports.notebook import render_notebook

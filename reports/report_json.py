@@ -17,7 +17,7 @@ from steelyard.audit.record import Record
 from steelyard.audit.types import Estimate, Finding, Verdict
 from steelyard.reports.scope_view import PRIVATE
 from steelyard.reports.shareable import Shareable, shareable
-from steelyard.reports.words import EXIT_MEANING
+from steelyard.reports.verdict_view import exit_meaning
 
 __all__ = ["SCHEMA", "render_json"]
 
@@ -34,7 +34,7 @@ def render_json(record: Record) -> str:
         "plan_digest": record.plan_digest,
         "judged": record.judged,
         "exit_code": record.exit_code,
-        "exit_meaning": EXIT_MEANING.get(record.exit_code, ""),
+        "exit_meaning": exit_meaning(record),
         "exploratory": record.exploratory,
         "targets": record.targets,
         "sample": _sample(shared),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
+from steelyard.audit.record import Record
 from steelyard.audit.types import Status, Verdict
 from steelyard.reports.details import detail_words
 from steelyard.reports.findings_view import anchor_of, breadth, full_name
@@ -12,9 +13,9 @@ from steelyard.reports.numbers import count, estimate_text, p_value, percent
 from steelyard.reports.sections import Banner, Count, Fact, GateRow, Headline
 from steelyard.reports.shareable import WITHHELD, Shareable
 from steelyard.reports.text import describe_where, guard
-from steelyard.reports.words import EXIT_MEANING, STATUS_WORD
+from steelyard.reports.words import EXIT_MEANING, STATUS_WORD, UNJUDGED
 
-__all__ = ["banners", "gates", "headline"]
+__all__ = ["banners", "exit_meaning", "gates", "headline"]
 
 _SENTENCE = {
     Status.FAIL: "failed",
@@ -55,8 +56,15 @@ def headline(shared: Shareable) -> Headline:
         sentence=sentence.rstrip(".") + ".",
         counts=tuple(Count(status=s, word=STATUS_WORD[s], n=tally[s]) for s in _ORDER if tally[s]),
         exit_code=record.exit_code,
-        exit_meaning=EXIT_MEANING.get(record.exit_code, "unknown to this version"),
+        exit_meaning=exit_meaning(record),
     )
+
+
+def exit_meaning(record: Record) -> str:
+    """The exit code in words; an audit without gates has passed none."""
+    if record.exit_code == 0 and not record.judged:
+        return UNJUDGED
+    return EXIT_MEANING.get(record.exit_code, "unknown to this version")
 
 
 def banners(shared: Shareable) -> tuple[Banner, ...]:

@@ -14,6 +14,7 @@ __all__ = [
     "STATUS_MEANING",
     "STATUS_SIGN",
     "STATUS_WORD",
+    "UNJUDGED",
 ]
 
 STATUS_WORD: dict[Status, str] = {
@@ -55,6 +56,8 @@ EXIT_MEANING: dict[int, str] = {
     4: "incomplete: something required crashed or was not measured",
     5: "the record failed its integrity check",
 }
+
+UNJUDGED = "nothing was judged, which is not a pass"
 
 FAMILY_TITLES: dict[str, str] = {
     "quality": "Quality",

@@ -12,6 +12,8 @@ from steelyard.audit.errors import StorageError
 
 HELP = "judge a finished run again, by its own gates as of today or by another plan's"
 
+MEASURED = ("target", "data", "references", "probes")  # parts of a plan that a finished run has behind it
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The arguments of `gate`."""
@@ -29,6 +31,12 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     if not (args.run / "record.json").is_file():
         hint = "name the folder of a finished run, or finish it with 'steelyard run --resume'"
         raise StorageError("there is no record.json here", where=str(args.run), hint=hint)
-    record = regate(args.run, open_plan(args.plan or args.run / "plan.yaml", console))
+    source = open_plan(args.plan or args.run / "plan.yaml", console)
+    record = regate(args.run, source)
+    asked = source.plan.model_dump(mode="json")
+    other = [part for part in MEASURED if record.plan.get(part) != asked[part]]
+    if other:
+        said = "judged is what this run measured; only gates, required and waivers are taken from this plan"
+        console.note(f"steelyard: note: {source.path}: {' and '.join(other)} differ from those of the run; {said}")
     print_outcome(record, console, folder=args.run, reports={}, as_json=args.format == "json")
     return record.exit_code

@@ -47,7 +47,18 @@ def sample_from_arrays(
     n = len(inputs)
     if n == 0:
         raise DataError("X has no rows", where=where)
-    columns = {name: _column(value, n, f"groups[{name!r}]") for name, value in _named_groups(groups).items()}
+    named = _named_groups(groups)
+    given = {f"groups[{name!r}]": value for name, value in named.items()}
+    for name, value in {"y": y, "weights": weights, "clusters": clusters, **given}.items():
+        _refuse_another_order(X, value, name)
+    columns = {name: _column(value, n, f"groups[{name!r}]") for name, value in named.items()}
+    for name in columns:
+        if "*" in name:
+            raise DataError(
+                f"groups[{name!r}] holds '*', which joins the attributes of an intersection",
+                where=where,
+                hint="rename the column",
+            )
     work = pd.DataFrame({"y": _column(y, n, "y").to_numpy()})
     kept_rows, dropped = without_missing_labels(work.reset_index(), "y", where=where)
     kept = kept_rows["index"].to_numpy()
@@ -89,6 +100,19 @@ def _named_groups(groups: Any) -> dict[str, Any]:
     if array.ndim == 2:
         return {f"group_{place}": array[:, place] for place in range(array.shape[1])}
     return {"group": array}
+
+
+def _refuse_another_order(X: Any, values: Any, name: str) -> None:
+    """Raise DataError where `values` has the index of `X` in another order: by place they would go to other rows."""
+    import pandas as pd
+
+    pandas = (pd.DataFrame, pd.Series)
+    if not isinstance(X, pandas) or not isinstance(values, pandas) or len(X) != len(values):
+        return
+    mine, theirs = X.index, values.index
+    if not mine.equals(theirs) and mine.is_unique and theirs.is_unique and theirs.isin(mine).all():
+        hint = f"bring {name} into the order of X with .loc[X.index], or drop both indices with .reset_index(drop=True)"
+        raise DataError(f"{name} has the index of X in another order", where="the call", hint=hint)
 
 
 def _column(values: Any, n: int, name: str) -> pd.Series[Any]:

@@ -108,6 +108,10 @@ def _suffix(path: Path) -> str:
 
 def _check_file(path: Path, where: str) -> None:
     try:
+        if path.is_symlink() and not path.exists():
+            raise DataError(
+                "is a link to a file that is not there", where=where, hint=f"it points to {path.readlink()}"
+            )
         if not path.exists():
             near = difflib.get_close_matches(path.name, _siblings(path), n=1)
             hint = f"did you mean {near[0]!r}?" if near else "paths are relative to the plan file's folder"

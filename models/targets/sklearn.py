@@ -139,7 +139,7 @@ def _class_order(own: Any, classes: Sequence[str], name: str) -> tuple[int, ...]
 
     from steelyard.models.data.classes import match_class
 
-    if isinstance(own, list) or np.asarray(own).ndim != 1:
+    if any(np.ndim(one) for one in own) if isinstance(own, list) else np.ndim(own) != 1:
         raise TargetError("predicts several labels at once", where=name, hint="audit one output at a time")
     codes = [match_class(value, classes) for value in own]
     if sorted(codes) != list(range(len(classes))):

@@ -227,6 +227,23 @@ def test_a_probe_that_measured_a_part_says_which_part_it_could_not(small_plan, t
     plan = edited(small_plan, ", score: p", "")
     assert main(["-q", "run", plan, "--out", str(tmp_path / "run")]) == 0
     assert "no AUC, log loss, perplexity and Brier score" in capsys.readouterr().out
-    assert "quality.calibration, quality.performance (in part)" in (tmp_path / "run" / "report.md").read_text(
+    assert "quality.calibration, quality.performance (in part)" in (tmp_path / "run" / "report.html").read_text(
         encoding="utf-8"
     )
+
+
+def test_a_link_to_nothing_is_said_to_be_one(small_plan, tmp_path, capsys):
+    small_plan.with_name("decisions.csv").unlink()
+    small_plan.with_name("decisions.csv").symlink_to("gone.csv")
+    line = refused(capsys, "run", str(small_plan), "--out", str(tmp_path / "run"))
+    assert "decisions.csv: is a link to a file that is not there; it points to gone.csv" in line
+
+
+def test_gating_by_a_plan_of_other_data_is_told(finished_run, tmp_path, capsys):
+    other = tmp_path / "other.yaml"
+    text = (finished_run.parent / "audit.yaml").read_text(encoding="utf-8")
+    other.write_text(text.replace("groups: [sex, race]", "groups: [race, sex]"), encoding="utf-8")
+    assert main(["gate", str(finished_run), "--plan", str(other)]) == 0
+    assert "data differ from those of the run; judged is what this run measured" in capsys.readouterr().err
+    assert main(["gate", str(finished_run)]) == 0
+    assert "differ" not in capsys.readouterr().err

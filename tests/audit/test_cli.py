@@ -397,6 +397,26 @@ def test_a_table_on_a_terminal_keeps_the_words(monkeypatch: pytest.MonkeyPatch) 
     assert "\x1b[3" not in screen.getvalue()
 
 
+@pytest.mark.parametrize(("columns", "stacked"), [("80", True), ("140", False)])
+def test_a_narrow_terminal_gets_the_sentences_below(
+    columns: str, stacked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stdout", screen)
+    monkeypatch.setenv("COLUMNS", columns)
+    why = "a tolerance in some forty signs of text\nand the reason why, which is a sentence of more than sixty signs"
+    rows = [("1", "INCONCLUSIVE", "0.758 [0.743, 0.774]", "2,672", why), ("2", "PASS", "–", "–", "short")]
+    Console(color=False).table(("gate", "verdict", "estimate", "n", "tolerance, and why"), rows)
+    lines = [line.rstrip() for line in screen.getvalue().splitlines()]
+    assert any(line.endswith("a tolerance in some forty signs of text") for line in lines)  # not broken into words
+    assert ("      a tolerance in some forty signs of text" in lines) is stacked
+    assert max(len(line) for line in lines if "\x1b" not in line) <= int(columns)  # the headings may be bold
+
+
 def command(*argv: str, cwd: Path, **kwargs: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-P", "-m", "steelyard.audit", *argv], cwd=cwd, capture_output=True, text=True, **kwargs

@@ -261,3 +261,15 @@ def test_a_verdict_that_seems_to_disagree_with_its_interval_says_why():
     assert verdict.status is Status.PASS
     assert verdict.estimate.high > 0.05
     assert "one-sided" in verdict.explanation
+
+
+def test_a_record_prints_as_one_line():
+    rng = np.random.default_rng(0)
+    y, sex = rng.integers(0, 2, 400), rng.choice(["f", "m"], 400)
+    record = audit(
+        lambda X: y, np.zeros((400, 1)), y, groups={"sex": sex}, gates=[{"metric": "quality.accuracy", "min": 0.5}]
+    )
+    assert repr(record).startswith("<Record 'audit': gate 1 pass; exit code 0; ")
+    bare = audit(lambda X: y, np.zeros((400, 1)), y, groups={"sex": sex})
+    assert "not judged" in repr(bare)
+    assert "every gate passed" not in bare._repr_html_()

@@ -286,7 +286,7 @@ def test_arrays(kind: str) -> None:
 
 def test_arrays_go_by_position_not_by_index() -> None:
     table = frame()
-    shifted = table.set_index(pd.Index([5, 4, 3, 2, 1, 0]))
+    shifted = table.set_index(pd.Index([15, 14, 13, 12, 11, 10]))
     made = sample_from_arrays(table[["age"]], shifted["income"], shifted[["sex"]], positive="high")
     assert made.labels is not None
     assert made.labels.tolist() == [0, 1, 0, 1, 0, 1]
@@ -321,3 +321,21 @@ def test_arrays_that_do_not_fit() -> None:
         sample_from_arrays(np.zeros(4), [0, 1, 0, 1])
     with pytest.raises(DataError, match="X has no rows"):
         sample_from_arrays(np.zeros((0, 2)), [])
+
+
+def test_another_order_of_the_same_rows_is_refused() -> None:
+    """By place they would go to other rows, and every group's numbers would be wrong in silence."""
+    X = pd.DataFrame({"x": range(6)}, index=list("abcdef"))
+    y = pd.Series([0, 1] * 3, index=X.index)
+    sex = pd.Series(list("fmfmfm"), index=X.index, name="sex")
+    turned = sex.iloc[::-1]
+    for columns in ({"y": y.iloc[::-1]}, {"groups": turned}, {"groups": turned.to_frame()}, {"weights": y.iloc[::-1]}):
+        with pytest.raises(DataError, match="another order"):
+            sample_from_arrays(X, **{"y": y, "groups": sex, **columns})
+    fine = sample_from_arrays(X, y.reset_index(drop=True), groups=sex.to_numpy())
+    assert fine.n == 6
+
+
+def test_a_star_in_the_name_of_a_group_column_is_refused() -> None:
+    with pytest.raises(DataError, match="joins the attributes"):
+        sample_from_arrays(np.zeros((4, 1)), [0, 1, 0, 1], groups={"a*b": list("xyxy")})

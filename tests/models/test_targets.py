@@ -475,3 +475,18 @@ def test_what_the_command_imports_stays_light() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_classes_of_a_model_may_be_a_list() -> None:
+    class Own:
+        def __init__(self, classes: Any) -> None:
+            self.classes_ = classes
+
+        def predict(self, X: Any) -> Any:
+            return ["yes"] * len(X)
+
+    made = sample_from_arrays(np.zeros((4, 1)), ["no", "yes"] * 2, positive="yes")
+    assert wrap(Own(["no", "yes"]), made, name="own").predict(made.inputs).tolist() == [1] * 4
+    two = Own([np.array(["no", "yes"]), np.array(["a", "b"])])
+    with pytest.raises(TargetError, match="several labels at once"):
+        wrap(two, made, name="own")

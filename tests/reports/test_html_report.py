@@ -157,6 +157,7 @@ def test_a_metric_of_a_later_version_renders_from_its_fields_alone(record):
 def test_without_gates_it_says_measured_not_judged(record, sample):
     text = Page(render_bytes(sample.unjudged(record), "html").decode()).text
     assert "Measured, not judged" in text
+    assert "every gate passed" not in text  # there was none
     assert "gates passed" not in text
 
 
