@@ -3,8 +3,9 @@
 Three suites. `gates`: a pass is a passed case; fail is a failure; not measured is an error; inconclusive, not refuted
 and waived are skipped with a message (a failure where the plan makes inconclusive fail, passed where it accepts an
 attack that did not succeed); reported is a passed case. `coverage`: every required family without a number is an
-error. `probes`: what crashed or gave no number is an error, what does not apply is skipped. Names and texts are exact
-but for signs XML cannot carry, which are written out.
+error. `probes`: a probe that crashed is an error, as it makes the audit incomplete; a part of one that gave no number
+(a group with too few rows, say), and what does not apply, is skipped: where a gate needed it, that gate is the error.
+Names and texts are exact but for signs XML cannot carry, which are written out.
 """
 
 from __future__ import annotations
@@ -95,7 +96,8 @@ def _probes(suite: ET.Element, shared: Shareable) -> None:
         metrics = ", ".join(failure.metrics) or "all metrics"
         case = _case(suite, "probes", f"{failure.probe} of {failure.target}: {metrics} ({place})")
         hint = f"; {shared.text(failure.hint, failure.where)}" if failure.hint else ""
-        _outcome(case, "error", shared.text(failure.reason, failure.where) + hint, "failure")
+        kind = "skipped" if failure.metrics else "error"
+        _outcome(case, kind, shared.text(failure.reason, failure.where) + hint, "failure")
     for row in shared.record.inapplicable:
         case = _case(suite, "probes", f"{row.probe} of {row.target}")
         missing = f" (missing: {', '.join(row.missing)})" if row.missing else ""

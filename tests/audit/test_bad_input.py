@@ -247,3 +247,11 @@ def test_gating_by_a_plan_of_other_data_is_told(finished_run, tmp_path, capsys):
     assert "data differ from those of the run; judged is what this run measured" in capsys.readouterr().err
     assert main(["gate", str(finished_run)]) == 0
     assert "differ" not in capsys.readouterr().err
+
+
+def test_junit_has_no_error_where_the_audit_passed(small_plan, tmp_path):
+    table(small_plan, lambda f: f.assign(race=np.where(f.index < 3, "rare", f["race"])))
+    assert main(["-q", "run", str(small_plan), "--out", str(tmp_path / "run")]) == 0
+    text = (tmp_path / "run" / "junit.xml").read_text(encoding="utf-8")
+    assert "<error" not in text
+    assert "and so no reading: rare" in text  # told, as a skipped case
