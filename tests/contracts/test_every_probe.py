@@ -69,6 +69,36 @@ def shuffled(sample: Sample) -> Sample:
     )
 
 
+def seeing(task: Task) -> tuple[Scored, Sample]:
+    """The same table, and the model's inputs hold the attribute `sex` too."""
+    model, sample = table(task)
+    sex = np.array(sample.groups["sex"].levels)[sample.groups["sex"].codes]
+    return model, replace(sample, inputs=sample.inputs.assign(sex=sex), fingerprint="seeing")
+
+
+class Reader:
+    """A model that scores a text by its length."""
+
+    classes_ = np.array([0, 1])
+
+    def predict_proba(self, frame: pd.DataFrame) -> np.ndarray:
+        p = frame["text"].str.len().to_numpy() % 17 / 20 + 0.05
+        return np.column_stack([1 - p, p])
+
+    def predict(self, frame: pd.DataFrame) -> np.ndarray:
+        return (self.predict_proba(frame)[:, 1] >= 0.5).astype(int)
+
+
+def texts(task: Task) -> tuple[Reader, Sample]:
+    rng = np.random.default_rng(6)
+    words = pd.DataFrame({"text": [" ".join(rng.choice(["fine", "a", "words"], 8)) for _ in range(300)]})
+    return Reader(), sample_from_arrays(words, rng.integers(0, 2, 300), {"sex": rng.choice(["f", "m"], 300)})
+
+
+# Where a probe's defaults find nothing to measure in `table`: what it is asked with, and about.
+SETTINGS: dict[str, dict[str, object]] = {"fairness.conditional": {"controls": ("other",)}}
+TABLES = {"fairness.counterfactual": seeing, "fairness.identity-terms": texts}
+
 CASES = [(kind, task) for kind in BUILT_IN for task in sorted(kind.tasks)]
 IDS = [f"{kind.id}-{task.value}" for kind, task in CASES]
 
@@ -76,9 +106,9 @@ IDS = [f"{kind.id}-{task.value}" for kind, task in CASES]
 @pytest.fixture(params=CASES, ids=IDS)
 def case(request):
     kind, task = request.param
-    model, sample = table(task)
+    model, sample = TABLES.get(kind.id, table)(task)
     target = wrap(model, sample)
-    probe = kind()
+    probe = kind(**SETTINGS.get(kind.id, {}))
     assert misfit(probe, target, sample) is None
     return probe, target, sample
 
