@@ -12,15 +12,25 @@ from typing import Any
 from steelyard.audit.errors import PlanError, PluginError
 from steelyard.audit.target import Probe
 from steelyard.audit.types import MetricSpec
+from steelyard.probes.fairness.adverse_impact import AdverseImpact
 from steelyard.probes.fairness.conditional import Conditional
 from steelyard.probes.fairness.error_rates import ErrorRates
+from steelyard.probes.fairness.ll144 import LocalLaw144
 from steelyard.probes.fairness.selection_rate import SelectionRate
 from steelyard.probes.quality.calibration import Calibration
 from steelyard.probes.quality.performance import Performance
 
 __all__ = ["BUILT_IN", "all_probes", "metric_specs", "select"]
 
-BUILT_IN: tuple[type[Probe], ...] = (Performance, Calibration, SelectionRate, ErrorRates, Conditional)
+BUILT_IN: tuple[type[Probe], ...] = (
+    Performance,
+    Calibration,
+    SelectionRate,
+    ErrorRates,
+    Conditional,
+    AdverseImpact,
+    LocalLaw144,
+)
 
 
 @cache
