@@ -31,6 +31,8 @@ _RECIPE_TYPES = (
     "functools.partial",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.utils.validation.check_array",
+    "steelyard.models.recipes.randomised.GroupThresholds",
+    "steelyard.models.recipes.randomised.ModelMixture",
     "steelyard.models.recipes.tidy.TidyColumns",
 )
 
@@ -129,6 +131,7 @@ def train_reference(
     if train.task not in recipe.tasks:
         tasks = ", ".join(sorted(recipe.tasks))
         raise TargetError(f"is for {tasks}, and the task is {train.task.value}", where=recipe.id)
+    recipe.check_installed()
     keep = default_cache() if cache is None else cache
     key = _key(recipe, train, seed)
     ready = keep.read(key)
@@ -150,7 +153,7 @@ def train_reference(
 def _key(recipe: Recipe, train: Sample, seed: int) -> str:
     from importlib.metadata import version
 
-    names = ("scikit-learn", "numpy", "scipy", "pandas", "skops")
+    names = ("scikit-learn", "numpy", "scipy", "pandas", "skops", *recipe.libraries)
     return digest(
         {
             "recipe": [type(recipe).__module__, recipe.id, recipe.variant, recipe.version],

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from steelyard.audit.errors import TargetError
+from steelyard.audit.errors import PlanError, TargetError
 from steelyard.audit.target import Sample
 from steelyard.audit.types import Scalar, Task
 
@@ -30,6 +31,8 @@ class Recipe:
     version: ClassVar[int] = 1
     tasks: ClassVar[frozenset[Task]] = frozenset(Task)
     summary: ClassVar[str] = ""
+    libraries: ClassVar[tuple[str, ...]] = ()  # what it needs beyond the core, by import name
+    extra: ClassVar[str] = ""  # the extra of Steelyard that brings them
 
     @property
     def id(self) -> str:
@@ -40,6 +43,13 @@ class Recipe:
     def settings(self) -> Mapping[str, Scalar]:
         """The settings by name, as they are recorded and hashed."""
         return {f.name: cast("Scalar", getattr(self, f.name)) for f in fields(self)}
+
+    def check_installed(self, where: str = "references") -> None:
+        """Raise PlanError naming the extra where a library that it needs is not installed."""
+        for library in self.libraries:
+            if find_spec(library) is None:
+                hint = f"pip install 'steelyard[{self.extra}]'"
+                raise PlanError(f"{self.id} needs {library}, which is not installed", where=where, hint=hint)
 
     def fit(self, train: Sample, seed: int) -> Any:
         """A fitted estimator; the same sample and seed give the same one."""

@@ -8,14 +8,15 @@ from importlib.metadata import entry_points
 
 from steelyard.audit.errors import PlanError, PluginError
 from steelyard.models.recipes.boosting import Boosting
+from steelyard.models.recipes.fair import FAIR
 from steelyard.models.recipes.logistic import Logistic
 from steelyard.models.recipes.recipe import Recipe
 
 __all__ = ["PLUGIN_GROUP", "RECIPES", "all_recipes", "recipe_names", "resolve"]
 
 PLUGIN_GROUP = "steelyard.recipes"
-RECIPES: tuple[Recipe, ...] = (Logistic(), Boosting())
-_LATER = ("fair", "robust", "private")
+RECIPES: tuple[Recipe, ...] = (Logistic(), Boosting(), *FAIR)
+_LATER = ("robust", "private")
 
 
 @cache
@@ -28,8 +29,8 @@ def all_recipes() -> tuple[Recipe, ...]:
 
 
 def recipe_names() -> tuple[str, ...]:
-    """Every name that `resolve` knows: families, ids, and short names that one recipe alone has."""
-    recipes = all_recipes()
+    """Every name that `resolve` knows: families, ids, and short names that one recipe alone has. No variants."""
+    recipes = [recipe for recipe in all_recipes() if recipe.variant == "standard"]
     short = [recipe.name for recipe in recipes]
     families = dict.fromkeys(recipe.family for recipe in recipes)
     ids = [recipe.id for recipe in recipes]
@@ -39,15 +40,22 @@ def recipe_names() -> tuple[str, ...]:
 def resolve(name: str, *, variant: str = "standard", where: str = "references") -> tuple[Recipe, ...]:
     """The recipes that `name` means: "baseline" is its whole family, "baseline/logistic" and "logistic" one of it.
 
-    Raises PlanError, with the nearest name there is, for a name or a variant that is not known or not available yet.
+    Raises PlanError, with the nearest name there is, for a name or a variant that is not known or not available yet,
+    and where a library that the recipe needs is not installed.
     """
     recipes = all_recipes()
     if variant != "standard" and not any(recipe.variant == variant for recipe in recipes):
         later = " yet" if variant in _LATER else ""
-        raise PlanError(f"the variant {variant!r} is not available{later}", where=where, hint="there is 'standard'")
+        known = ", ".join(repr(v) for v in dict.fromkeys(recipe.variant for recipe in recipes))
+        raise PlanError(f"the variant {variant!r} is not available{later}", where=where, hint=f"there are {known}")
     found = tuple(r for r in recipes if r.variant == variant and name in {r.family, r.id, r.name})
+    for recipe in found:
+        recipe.check_installed(where)
     if found:
         return found
+    if variant != "standard" and name in recipe_names():
+        have = ", ".join(r.name for r in recipes if r.variant == variant)
+        raise PlanError(f"{name!r} has no variant {variant!r}", where=where, hint=f"{have} have one")
     if name.partition("/")[0] in _LATER:
         known = ", ".join(repr(known) for known in recipe_names())
         raise PlanError(
