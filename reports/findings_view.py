@@ -207,7 +207,7 @@ def _row(shared: Shareable, label: str, by_target: Mapping[str, Finding], target
             continue
         n = count(estimate.n) if shared.shows_n(finding.metric) else "–"
         if n != "–" and estimate.n_effective is not None:
-            n += f" (effective {count(round(estimate.n_effective, 1))})"
+            n += f" (effective {count(round(estimate.n_effective))})"
         cells.append(Cell(text=estimate_text(estimate), n=n, note=_note(shared, finding)))
         marks.append(Mark(target=index, value=estimate.value, low=estimate.low, high=estimate.high))
     return Row(label=label, cells=tuple(cells), marks=tuple(marks))

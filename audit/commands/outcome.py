@@ -66,7 +66,7 @@ def _row(verdict: Verdict) -> tuple[str, ...]:
 
     estimate = verdict.estimate
     lines = (verdict.threshold, _cut(_why(verdict)), _cut(verdict.explanation))
-    n = estimate.n_effective or estimate.n if estimate is not None else None
+    n = round(estimate.n_effective or estimate.n) if estimate is not None else None
     return (
         str(verdict.gate),
         verdict.status.value.replace("_", " ").upper(),
