@@ -15,8 +15,11 @@ from steelyard.audit.types import MetricSpec
 from steelyard.probes.fairness.adverse_impact import AdverseImpact
 from steelyard.probes.fairness.conditional import Conditional
 from steelyard.probes.fairness.error_rates import ErrorRates
+from steelyard.probes.fairness.individual import Individual
 from steelyard.probes.fairness.ll144 import LocalLaw144
+from steelyard.probes.fairness.multicalibration import Multicalibration
 from steelyard.probes.fairness.selection_rate import SelectionRate
+from steelyard.probes.fairness.subgroups import Subgroups
 from steelyard.probes.quality.calibration import Calibration
 from steelyard.probes.quality.performance import Performance
 
@@ -28,8 +31,11 @@ BUILT_IN: tuple[type[Probe], ...] = (
     SelectionRate,
     ErrorRates,
     Conditional,
+    Individual,
     AdverseImpact,
     LocalLaw144,
+    Subgroups,
+    Multicalibration,
 )
 
 

@@ -49,10 +49,10 @@ def _as_frame(inputs: Any) -> Any:
 
 
 def _hashed(column: Any) -> NDArray[np.uint64]:
+    import numpy as np
     import pandas as pd
 
-    values: NDArray[np.uint64] = pd.util.hash_pandas_object(column, index=False).to_numpy(dtype="uint64")
-    return values
+    return np.asarray(pd.util.hash_pandas_object(column, index=False), dtype=np.uint64)
 
 
 def _mixed(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
