@@ -11,6 +11,7 @@ from steelyard.reports.details import detail_words
 from steelyard.reports.numbers import count, estimate_text, limit, number, percent
 from steelyard.reports.sections import Cell, Family, Glance, Line, Mark, Metric, Part, Question, Row
 from steelyard.reports.shareable import WITHHELD, Shareable
+from steelyard.reports.tables_view import tables_of
 from steelyard.reports.text import describe_where, guard, humanise
 from steelyard.reports.words import FAMILY_TITLES, STATUS_WORD
 
@@ -78,7 +79,8 @@ def _question(
     columns = tuple(c for c in columns if any(c in m.columns for m in built))
     glance = tuple(_glance(metric, columns) for metric in built)
     title = humanise(guard(name.rsplit(".", 1)[-1]))
-    return Question(id=guard(name), title=title, columns=columns, glance=glance, metrics=built)
+    tables = tables_of(shared, (f for found in metrics.values() for f in found), evidence)
+    return Question(id=guard(name), title=title, columns=columns, glance=glance, metrics=built, tables=tables)
 
 
 def _glance(metric: Metric, columns: tuple[str, ...]) -> Glance:

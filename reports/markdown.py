@@ -88,6 +88,10 @@ def _family(family: Family) -> list[str]:
         lines += [f"### {escape(question.title)} (`{question.id.replace('`', '')}`)", ""]
         rows = [(glance.name, *glance.cells) for glance in question.glance]
         lines += [*_table(("Metric", *question.columns), rows), ""]
+        for table in question.tables:
+            lines += [f"**{escape(table.title, _MAX)}**", ""]
+            lines += [*_table(table.columns, table.rows), ""] if table.columns else []
+            lines += [f"{escape(note)}.\n" for note in table.notes]
     return lines
 
 

@@ -9,6 +9,7 @@ from steelyard.audit.errors import IntegrityError, PlanError
 from steelyard.audit.record import Record
 from steelyard.audit.store import read_evidence, write_atomic
 from steelyard.reports.curves import CURVE
+from steelyard.reports.tables_view import TABLE
 
 __all__ = ["FILES", "render", "render_bytes"]
 
@@ -18,13 +19,14 @@ FILES: dict[str, str] = {"html": "report.html", "json": "report.json", "junit": 
 def render(record: Record, formats: Sequence[str], out: Path) -> dict[str, Path]:
     """Write the reports of `record` into the run folder `out` and return format -> path.
 
-    `formats` are keys of `FILES`; an unknown one raises PlanError, an unwritable folder StorageError. The curves behind
-    findings are read from `out`/evidence where the record does not carry their bytes; a changed file is not drawn.
+    `formats` are keys of `FILES`; an unknown one raises PlanError, an unwritable folder StorageError. The curves and
+    tables behind findings are read from `out`/evidence where the record does not carry their bytes; a changed file is
+    not shown.
     """
     unknown = [name for name in formats if name not in FILES]
     if unknown:
         raise PlanError(f"report format {unknown[0]!r} is unknown", hint=f"allowed: {', '.join(FILES)}")
-    evidence = _curve_bytes(record, out)
+    evidence = _shown_bytes(record, out)
     written = {}
     for name in dict.fromkeys(formats):
         path = out / FILES[name]
@@ -38,16 +40,16 @@ def render_bytes(record: Record, name: str, evidence: Mapping[str, bytes] | None
     return _RENDERERS[name](record, evidence or {}).encode("utf-8")
 
 
-def _curve_bytes(record: Record, out: Path) -> dict[str, bytes]:
+def _shown_bytes(record: Record, out: Path) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     for finding in record.findings:
         for item in finding.evidence:
-            if item.name != CURVE or item.data or item.digest in found:
+            if item.name not in (CURVE, TABLE) or item.data or item.digest in found:
                 continue
             try:
                 found[item.digest] = read_evidence(out, item.digest)
             except IntegrityError:
-                found[item.digest] = b""  # the report says that the curve is not drawn
+                found[item.digest] = b""  # the report says that it is not shown
     return found
 
 
@@ -61,7 +63,7 @@ def _html(record: Record, evidence: Mapping[str, bytes]) -> str:
 def _json(record: Record, evidence: Mapping[str, bytes]) -> str:
     from steelyard.reports.report_json import render_json
 
-    return render_json(record)
+    return render_json(record, evidence)
 
 
 def _junit(record: Record, evidence: Mapping[str, bytes]) -> str:

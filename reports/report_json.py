@@ -10,6 +10,7 @@ so nothing is guarded.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from steelyard.audit.canonical import to_plain
@@ -17,6 +18,7 @@ from steelyard.audit.record import Record
 from steelyard.audit.types import Estimate, Finding, Verdict
 from steelyard.reports.scope_view import PRIVATE
 from steelyard.reports.shareable import Shareable, shareable
+from steelyard.reports.tables_view import shown_tables
 from steelyard.reports.verdict_view import exit_meaning
 
 __all__ = ["SCHEMA", "render_json"]
@@ -24,7 +26,7 @@ __all__ = ["SCHEMA", "render_json"]
 SCHEMA = "steelyard.report/1"
 
 
-def render_json(record: Record) -> str:
+def render_json(record: Record, evidence: Mapping[str, bytes] | None = None) -> str:
     """report.json: keys sorted, one space of indent, a newline at the end; infinities are "inf" and "-inf"."""
     shared = shareable(record)
     plain = {
@@ -41,6 +43,7 @@ def render_json(record: Record) -> str:
         "verdicts": [_verdict(shared, v) for v in record.verdicts],
         "uncovered": record.uncovered,
         "findings": [_finding(shared, f) for f in record.findings if not shared.hides_table(f.where)],
+        "tables": _tables(shared, evidence or {}),
         "failures": _failures(shared),
         "inapplicable": record.inapplicable,
         "suppression": _suppression(shared),
@@ -79,6 +82,16 @@ def _finding(shared: Shareable, finding: Finding) -> dict[str, Any]:
     if shared.hides(finding.where):
         plain["evidence"] = []
     return plain
+
+
+def _tables(shared: Shareable, evidence: Mapping[str, bytes]) -> list[dict[str, Any]]:
+    """The tables that probes laid out, of every target, less what is hidden; null is a cell the table leaves empty."""
+    found: list[dict[str, Any]] = []
+    for table in shown_tables(shared, shared.record.findings, evidence):
+        plain: dict[str, Any] = to_plain(table)
+        plain["columns"] = [{"name": name, "kind": kind} for name, kind in table.columns]
+        found.append(plain)
+    return found
 
 
 def _verdict(shared: Shareable, verdict: Verdict) -> dict[str, Any]:

@@ -29,6 +29,7 @@ __all__ = [
     "Question",
     "Row",
     "Scope",
+    "Table",
     "Untested",
     "Waiver",
 ]
@@ -228,6 +229,17 @@ class Metric:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A table that a probe laid out. The first `labels` columns name the row."""
+
+    title: str
+    columns: tuple[str, ...]
+    labels: int
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Glance:
     """One row of a question's table at a glance."""
 
@@ -245,6 +257,7 @@ class Question:
     columns: tuple[str, ...]
     glance: tuple[Glance, ...]
     metrics: tuple[Metric, ...]
+    tables: tuple[Table, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,6 +51,7 @@ def _spec(
 
 
 METRICS = (
+    _spec("rate", "P(ŷ = 1 | g): the share of group g that is selected", Direction.NONE, None, GUIDELINES, upper=1.0),
     _spec(
         "ratio",
         "min over groups g of P(ŷ = 1 | g), divided by the max: the four-fifths rule reads it as it stands against 0.8",
@@ -144,7 +145,7 @@ class AdverseImpact(Probe):
         seed = int(rng.integers(2**53))
         for row in measure(
             self, target, sample, table,
-            rates={},
+            rates={f"{PREFIX}rate": "selection-rate"},
             statistics=(Statistic(metric=f"{PREFIX}ratio", rates=("selection-rate",), form="ratio"),),
             seed=seed, level=self.level, draws=self.draws, pairwise=self.pairwise, depth=self.depth,
         ):  # fmt: skip

@@ -82,21 +82,25 @@ class Categories:
 
     def measure(self, metrics: tuple[str, str], outcome: NDArray[np.bool_]) -> Iterator[Finding | Failure]:
         """Every category's rate, then its ratio to the highest; the first finding carries the table."""
+        import numpy as np
+
         rate_id, ratio_id = metrics
         if not self.known.any():
             ids = tuple(f"{PREFIX}{name}" for name in metrics)
             yield self._failure(ids, self._where(), f"no row is of a known category of {self.scope}")
             return
-        everyone = group_rates(self._table(self.known, outcome), self.names, 1)
+        everyone = group_rates(self._table(np.ones_like(self.known), outcome), self.names, 1)
         ratios, reason = self._ratios(outcome)
         table = self._laid_out(metrics, everyone, ratios)
         evidence: tuple[Evidence, ...] = (Evidence(name="table", kind="json", data=canonical_json(table)),)
         for g, name in enumerate(everyone.names):
-            if everyone.rows[g] == 0 or everyone.unknown[g]:
+            if everyone.rows[g] == 0:
                 continue
             where = self._where(name)
             yield self._rate(rate_id, everyone, g, where, evidence)
             evidence = ()
+            if everyone.unknown[g]:
+                continue
             if name in ratios:
                 yield self._ratio(ratio_id, ratios[name], where, table["highest"])
             elif reason:
@@ -145,7 +149,9 @@ class Categories:
             value=p, low=min(low, p), high=max(high, p), level=self.probe.level, n=int(rates.rows[g]),
             n_effective=None if rates.plain else n, method="Clopper-Pearson, each category on its own",
         )  # fmt: skip
-        detail = {"excluded": "from the impact ratio"} if rates.names[g] in self.left_out else {}
+        detail: dict[str, Scalar] = {"unknown": True} if rates.unknown[g] else {}
+        if rates.names[g] in self.left_out:
+            detail["excluded"] = "from the impact ratio"
         return self._finding(name, estimate, Binomial(successes=k, trials=n), where, detail, evidence)
 
     def _ratio(self, name: str, ratio: ImpactRatio, where: Where, highest: str) -> Finding:
