@@ -114,27 +114,29 @@ def _sample_card(prepared: Prepared) -> SampleCard:
         class_counts=_class_counts(sample),
         groups=_group_counts(sample),
         weighted=sample.weights is not None,
-        clusters=len(set(sample.clusters.tolist())) if sample.clusters is not None else None,
+        clusters=_clusters(sample),
         notes=sample.notes,
     )
 
 
-def _class_counts(sample: Sample) -> tuple[int, ...]:
-    import numpy as np
+def _clusters(sample: Sample) -> int | None:
+    if sample.reduced is not None:
+        return int(sample.reduced.pairs.units) if sample.reduced.pairs is not None else None
+    return len(set(sample.clusters.tolist())) if sample.clusters is not None else None
 
+
+def _class_counts(sample: Sample) -> tuple[int, ...]:
     if sample.labels is None or sample.task is Task.REGRESSION:
         return ()
-    return tuple(int(n) for n in np.bincount(sample.labels, minlength=len(sample.classes)))
+    return tuple(int(n) for n in sample.count(sample.labels, len(sample.classes)))
 
 
 def _group_counts(sample: Sample) -> tuple[GroupCount, ...]:
-    import numpy as np
-
     return tuple(
         GroupCount(attribute=attribute, group=level, n=int(n), unknown=code == groups.unknown)
         for attribute, groups in sample.groups.items()
         for code, (level, n) in enumerate(
-            zip(groups.levels, np.bincount(groups.codes, minlength=len(groups.levels)), strict=True)
+            zip(groups.levels, sample.count(groups.codes, len(groups.levels)), strict=True)
         )
     )
 

@@ -73,6 +73,9 @@ class DataPart(_Part):
     id: str | None = Field(None, description="A row id; duplicates are refused.")
     task: Literal["binary", "multiclass", "regression"] | None = Field(None, description="Default: inferred.")
     min_n: int = Field(30, ge=2, description="The least n of a group for inference.")
+    reduce_above: int = Field(
+        2_000_000, ge=1, description="A parquet table of predictions with more rows is counted, not read whole."
+    )
     unknown: Literal["show", "compare"] = Field(
         "show", description="Rows whose group is missing: shown, or compared too."
     )

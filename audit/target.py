@@ -97,6 +97,10 @@ class Sample:
     `labels` (n,) are codes into `classes`, or floats for regression, or None where the data has none. `weights` (n,)
     are positive survey weights; `clusters` (n,) are codes of the person (or other unit) a row belongs to. `inputs` is
     what the target takes (a data frame or an array of n rows). `fingerprint` is a digest of all of it.
+
+    Where `reduced` is there, a table too large for memory was counted: each entry of `inputs`, `labels`, of the groups'
+    codes and of the target's answers is then a cell, a combination of values that `reduced.rows` many rows share.
+    Probes that cannot read that (`Probe.reads_counts`) are not run.
     """
 
     inputs: Any
@@ -113,11 +117,19 @@ class Sample:
     min_n: int = 30
     notes: tuple[str, ...] = ()  # what a reader must know of how the rows came to be: rows dropped, values missing
     answers: tuple[str, ...] = ()  # columns of `inputs` that are not features but predictions, in a table of decisions
+    reduced: Any = None  # `models.data.reduced.Reduced`: how many rows each entry stands for, and their sums
 
     @property
     def n(self) -> int:
         """How many rows."""
-        return len(self.inputs)
+        return len(self.inputs) if self.reduced is None else int(self.reduced.rows.sum())
+
+    def count(self, codes: NDArray[Any], size: int) -> NDArray[np.int64]:
+        """(size,) how many rows have each of the codes 0 … size - 1; `codes` has one for each entry."""
+        import numpy as np
+
+        times = None if self.reduced is None else self.reduced.rows
+        return np.asarray(np.bincount(codes, weights=times, minlength=size), dtype=np.int64)
 
     @property
     def features(self) -> Any:
@@ -170,6 +182,7 @@ class Probe:
     requires: ClassVar[frozenset[Capability | Data]] = frozenset()
     tasks: ClassVar[frozenset[Task]] = frozenset(Task)
     metrics: ClassVar[tuple[MetricSpec, ...]] = ()
+    reads_counts: ClassVar[bool] = False  # whether it can read a sample that was reduced to counts (`Sample.reduced`)
 
     @property
     def family(self) -> str:

@@ -37,6 +37,9 @@ def misfit(probe: Probe, target: Target, sample: Sample) -> Inapplicable | None:
         reason = f"it is for {tasks} tasks, and this one is {sample.task.value}"
     elif lacking:
         reason = f"it needs {', '.join(lacking)}, which the target and its data do not have"
+    elif sample.reduced is not None and not probe.reads_counts:
+        lacking = ["rows"]
+        reason = "it needs rows, and this table was reduced to counts; a larger data.reduce_above reads it whole"
     else:
         return None
     return Inapplicable(

@@ -83,12 +83,10 @@ def _with_groups(plan: Any, sample: Sample) -> Any:
 
 
 def _groups(sample: Sample) -> dict[str, dict[str, int]]:
-    import numpy as np
-
     return {
         attribute: {
             level: int(n)
-            for level, n in zip(groups.levels, np.bincount(groups.codes, minlength=len(groups.levels)), strict=True)
+            for level, n in zip(groups.levels, sample.count(groups.codes, len(groups.levels)), strict=True)
         }
         for attribute, groups in sample.groups.items()
     }
@@ -112,8 +110,6 @@ def _gate(gate: ResolvedGate, prepared: Prepared, sample: Sample) -> dict[str, A
 
 def _alone(gate: ResolvedGate, sample: Sample) -> str:
     """Which attribute of a gate that compares groups has no two to compare; "" where each has."""
-    import numpy as np
-
     from steelyard.audit.policy import is_contrast
 
     if not is_contrast(gate.metric) or "intersection" in gate.part.where:
@@ -121,7 +117,7 @@ def _alone(gate: ResolvedGate, sample: Sample) -> str:
     named = gate.part.where.get("attribute")
     for attribute, groups in sample.groups.items():
         if named in (None, attribute):
-            counts = np.bincount(groups.codes, minlength=len(groups.levels))
+            counts = sample.count(groups.codes, len(groups.levels))
             compared = [
                 n
                 for code, n in enumerate(counts)
@@ -151,7 +147,7 @@ def _needed(gate: ResolvedGate, alpha: float, sample: Sample) -> tuple[int | Non
 def _base_rate(sample: Sample) -> tuple[float, str]:
     if sample.labels is None or len(sample.classes) != 2:
         return 0.5, "each favoured half of the time"
-    rate = float(min(max((sample.labels == 1).mean(), 0.01), 0.99))
+    rate = float(min(max(sample.count(sample.labels, 2)[1] / sample.n, 0.01), 0.99))
     return rate, f"each favoured as often as the label is, {rate:.3f}"
 
 

@@ -11,18 +11,24 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-__all__ = ["numeric_label", "row_clusters", "row_ids", "row_weights", "without_missing_labels"]
+__all__ = ["label_missing", "numeric_label", "row_clusters", "row_ids", "row_weights", "without_missing_labels"]
 
 
 def without_missing_labels(frame: pd.DataFrame, label: str, *, where: str) -> tuple[pd.DataFrame, int]:
     """The rows that have a label, and how many have not (missing or blank). Raises DataError where none has."""
-    missing = frame[label].isna()
-    if frame[label].dtype == object or str(frame[label].dtype) in {"str", "string", "category"}:
-        missing |= frame[label].astype(str).str.strip() == ""
+    missing = label_missing(frame[label])
     count = int(missing.sum())
     if count == len(frame):
         raise DataError(f"the label {label!r} is missing in every row", where=where)
     return (frame[~missing].reset_index(drop=True), count) if count else (frame, 0)
+
+
+def label_missing(labels: pd.Series[Any]) -> pd.Series[bool]:
+    """(n,) where a label is missing, or is nothing but blanks."""
+    missing = labels.isna()
+    if labels.dtype == object or str(labels.dtype) in {"str", "string", "category"}:
+        missing |= labels.astype(str).str.strip() == ""
+    return missing
 
 
 def numeric_label(labels: pd.Series[Any], *, label: str, where: str) -> NDArray[np.float64]:

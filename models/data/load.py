@@ -10,8 +10,10 @@ from steelyard.audit.plan import DataPart, TargetPart
 from steelyard.audit.target import Sample
 from steelyard.audit.types import Modality
 from steelyard.models.data.bundled import Bundled, load_bundled
+from steelyard.models.data.reduced import counted_sample
 from steelyard.models.data.sample import build_sample
 from steelyard.models.data.tables import read_table, read_tables
+from steelyard.models.data.urls import is_url, read_remote
 
 __all__ = ["Samples", "load_samples"]
 
@@ -54,8 +56,13 @@ def load_samples(data: DataPart, *, target: TargetPart | None, base: Path) -> Sa
         raise DataError("names no table", where="target.path", hint="name the CSV or parquet file with the decisions")
     if predictions and data.test not in (None, path):
         raise DataError("data.test and target.path name two tables", where="data", hint="leave data.test out")
-    frame = read_tables(path, base=base)
-    test = build_sample(frame, data, target=target, split="test", classes=_classes(train), source=path)
+    classes = _classes(train)
+    if predictions and target is not None:
+        counted = counted_sample(path, data, target, base=base, classes=classes)
+        if counted is not None:
+            return Samples(test=counted, train=train, data=data, source=path)
+    frame = read_remote(path) if is_url(path) else read_tables(path, base=base)
+    test = build_sample(frame, data, target=target, split="test", classes=classes, source=path)
     return Samples(test=_beside(test, train), train=train, data=data, source=path)
 
 

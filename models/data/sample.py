@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-__all__ = ["build_sample", "seal_sample"]
+__all__ = ["build_sample", "find_outcome", "seal_sample"]
 
 
 def build_sample(
@@ -49,7 +49,7 @@ def build_sample(
         frame, dropped = without_missing_labels(frame, roles.label, where=where)
         if dropped:
             notes.append(f"{dropped:,} rows of {where} have no {roles.label!r} and are left out")
-    outcome = _outcome(frame, roles.label, data, target, classes=classes, where=where, notes=notes)
+    outcome = find_outcome(frame, roles.label, data, target, classes=classes, where=where, notes=notes)
     compare = data.unknown == "compare"
     groups = {
         name: code_groups(frame[column], attribute=name, where=where, compare_unknown=compare)
@@ -119,7 +119,7 @@ def seal_sample(
     )
 
 
-def _outcome(
+def find_outcome(
     frame: pd.DataFrame,
     label: str | None,
     data: DataPart,
@@ -129,6 +129,7 @@ def _outcome(
     where: str,
     notes: list[str],
 ) -> Outcome:
+    """What is predicted, by the label column or, without one, by what a table of predictions decides."""
     if label is not None:
         return read_outcome(
             frame[label], task=data.task, positive=data.positive, classes=classes,

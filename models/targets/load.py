@@ -43,6 +43,10 @@ def load_target(
         case "sklearn":
             return freeze(_from_file(part, base=base, sample=sample, trust_pickle=trust_pickle, name=name), sample)
         case "predictions":
+            if sample.reduced is not None:
+                from steelyard.models.targets.reduced import reduced_target
+
+                return reduced_target(part, sample, name=name)
             from steelyard.models.targets.predictions import predictions_target
 
             return freeze(predictions_target(part, sample, name=name), sample)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from steelyard.audit.canonical import digest
-from steelyard.audit.errors import NotApplicable
+from steelyard.audit.errors import NotApplicable, TargetError
 from steelyard.audit.target import Sample, Target
 from steelyard.audit.types import Capability, Task
 from steelyard.models.data.fingerprint import fingerprint_array, fingerprint_inputs
@@ -88,6 +88,12 @@ def freeze(target: Target, sample: Sample) -> Memoised:
         if not target._seen:
             target._seen[:] = [sample.inputs]
         return target
+    if sample.reduced is not None:
+        raise TargetError(
+            "cannot be asked about rows that were counted, not read",
+            where=target.name,
+            hint=f"leave it out, or set data.reduce_above to {sample.n:,} or more",
+        )
     scores = None
     if Capability.PREDICT_PROBA in target.capabilities:
         scores = target.predict_proba(sample.inputs)

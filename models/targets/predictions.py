@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["PredictionsTarget", "predictions_target"]
+__all__ = ["TWO_RULES", "DecisionRule", "PredictionsTarget", "decision_rule", "predictions_target"]
 
 DEFAULT_THRESHOLD = 0.5
+TWO_RULES = "has a decision column and a threshold"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +62,48 @@ class PredictionsTarget:
         return scores
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionRule:
+    """What the columns of a table of predictions give: from which score on it is positive, and in words."""
+
+    threshold: float | None
+    capabilities: frozenset[Capability]
+    description: str
+
+
+def decision_rule(
+    part: TargetPart, task: Task, *, decision: str | None, score: str | None, span: tuple[float, float] | None
+) -> DecisionRule:
+    """How the columns decide. `span` is the least and the greatest score of a binary task.
+
+    Raises TargetError where the score does not fit the task, or is no probability and nothing else decides.
+    """
+    if task is Task.MULTICLASS and score is not None:
+        raise TargetError(
+            "target.score goes with a binary task or regression", where="target", hint="name target.decision"
+        )
+    said, threshold, graded = [], part.threshold, False
+    if span is not None:
+        graded = bool(span[0] >= 0.0 and span[1] <= 1.0)
+        if not graded and decision is None and threshold is None:
+            raise TargetError(
+                f"the score {score!r} runs from {span[0]:g} to {span[1]:g}, so it is no probability",
+                where="target",
+                hint="set target.threshold to decide by it, or name target.decision",
+            )
+        if decision is None:
+            threshold = DEFAULT_THRESHOLD if threshold is None else threshold
+            said.append(f"positive from {score} ≥ {threshold:g} on{' (the default)' if part.threshold is None else ''}")
+        if not graded:
+            said.append(f"{score} is not in [0, 1], so it is not read as a probability")
+    columns = ", ".join(column for column in (decision, score) if column is not None)
+    return DecisionRule(
+        threshold=threshold,
+        capabilities=frozenset({Capability.PREDICT} | ({Capability.PREDICT_PROBA} if graded else set())),
+        description="; ".join([f"a table of predictions: {columns}", *said]),
+    )
+
+
 def predictions_target(part: TargetPart, sample: Sample, *, name: str) -> PredictionsTarget:
     """The target that `part` describes in the columns of `sample.inputs`.
 
@@ -75,40 +118,23 @@ def predictions_target(part: TargetPart, sample: Sample, *, name: str) -> Predic
     decision = part.decision and column_named(frame, part.decision, key="target.decision", where="target")
     score = part.score and column_named(frame, part.score, key="target.score", where="target")
     if decision is not None and part.threshold is not None:
-        raise TargetError(
-            "has a decision column and a threshold", where="target", hint="one of the two decides: take one out"
-        )
-    said, threshold = [], part.threshold
-    graded = False
-    if sample.task is Task.MULTICLASS and score is not None:
-        raise TargetError(
-            "target.score goes with a binary task or regression", where="target", hint="name target.decision"
-        )
+        raise TargetError(TWO_RULES, where="target", hint="one of the two decides: take one out")
+    span = None
     if sample.task is Task.BINARY and score is not None:
         values = numbers(_values(frame, score, "target"), n=sample.n, name=f"target.score {score!r}")
-        graded = bool(values.min() >= 0.0 and values.max() <= 1.0)
-        if not graded and decision is None and threshold is None:
-            raise TargetError(
-                f"the score {score!r} runs from {values.min():g} to {values.max():g}, so it is no probability",
-                where="target",
-                hint="set target.threshold to decide by it, or name target.decision",
-            )
-        if decision is None:
-            threshold = DEFAULT_THRESHOLD if threshold is None else threshold
-            said.append(f"positive from {score} ≥ {threshold:g} on{' (the default)' if part.threshold is None else ''}")
-        if not graded:
-            said.append(f"{score} is not in [0, 1], so it is not read as a probability")
+        span = float(values.min()), float(values.max())
+    rule = decision_rule(part, sample.task, decision=decision, score=score, span=span)
     columns = [column for column in (decision, score) if column is not None]
     return PredictionsTarget(
         name=name,
         task=sample.task,
-        capabilities=frozenset({Capability.PREDICT} | ({Capability.PREDICT_PROBA} if graded else set())),
-        fingerprint=digest([fingerprint_inputs(frame[columns]), decision, score, threshold]),
-        description="; ".join([f"a table of predictions: {', '.join(columns)}", *said]),
+        capabilities=rule.capabilities,
+        fingerprint=digest([fingerprint_inputs(frame[columns]), decision, score, rule.threshold]),
+        description=rule.description,
         classes=sample.classes,
         decision=decision,
         score=score,
-        threshold=threshold,
+        threshold=rule.threshold,
     )
 
 

@@ -88,6 +88,10 @@ def count_table(probe: Probe, target: Target, sample: Sample) -> CountTable:
 
     if sample.task is not Task.BINARY:  # the runner asks `Probe.tasks` first; this guards direct use
         raise ProbeError(f"{probe.id} needs a binary task, and this one is {sample.task.value}")
+    if sample.reduced is not None:
+        from steelyard.probes.stats.cells import table_of_cells
+
+        return table_of_cells(sample, target.predict(sample.inputs))
     return CountTable.from_rows(
         sample.groups,
         sample.labels,

@@ -112,6 +112,7 @@ class ErrorRates(Probe):
     id: ClassVar[str] = "fairness.error-rates"
     requires: ClassVar[frozenset[Capability | Data]] = frozenset({Capability.PREDICT, Data.LABELS, Data.GROUPS})
     tasks: ClassVar[frozenset[Task]] = frozenset({Task.BINARY})
+    reads_counts: ClassVar[bool] = True
     metrics: ClassVar[tuple[MetricSpec, ...]] = _specs()
 
     level: float = 0.95

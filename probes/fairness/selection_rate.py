@@ -33,6 +33,7 @@ class SelectionRate(Probe):
     id: ClassVar[str] = "fairness.selection-rate"
     requires: ClassVar[frozenset[Capability | Data]] = frozenset({Capability.PREDICT, Data.GROUPS})
     tasks: ClassVar[frozenset[Task]] = frozenset({Task.BINARY})
+    reads_counts: ClassVar[bool] = True
     metrics: ClassVar[tuple[MetricSpec, ...]] = (
         MetricSpec(
             id=f"{PREFIX}rate",

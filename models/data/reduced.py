@@ -1,0 +1,268 @@
+"""A table of predictions of any size as counts: one entry for each combination of group values, label and decision.
+
+DuckDB counts; the same code that reads rows then reads the combinations, so that a value means the same either way.
+Sums of weights are taken of whole numbers (fixed point, 2^-60 of the largest weight), so that neither the order of the
+rows nor the number of threads changes a bit of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from steelyard.audit.canonical import FrozenMap, digest
+from steelyard.audit.errors import DataError, TargetError
+from steelyard.audit.plan import DataPart, TargetPart
+from steelyard.audit.target import Sample
+from steelyard.audit.types import Modality, Task
+from steelyard.models.data.classes import infer_task
+from steelyard.models.data.columns import label_missing
+from steelyard.models.data.counting import Cells, Counting, Pairs
+from steelyard.models.data.duck import available, open_duck
+from steelyard.models.data.groups import code_groups
+from steelyard.models.data.roles import Roles, find_roles
+from steelyard.models.data.sample import find_outcome
+from steelyard.models.data.tables import column_named
+from steelyard.models.data.urls import Files, find_parquet
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from steelyard.models.data.score_bins import Histogram, Losses
+
+__all__ = ["DEFAULT_THRESHOLD", "Reduced", "Spread", "counted_sample", "number_of_rows", "reduce_table"]
+
+DEFAULT_THRESHOLD = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """The scores: the least and the greatest, and how many are missing, NaN or infinite."""
+
+    low: float
+    high: float
+    bad: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Reduced:
+    """What a reduced sample knows of its rows. C entries, in the order of `Sample.inputs`.
+
+    `rows` (C,) how many rows; `weights` and `squares` (C,) the sums of the weights and of their squares, None without
+    weights; `pairs` is there with clusters. Sums over scores are asked of the files when a probe first wants them;
+    pickled, it takes them along and leaves the files behind.
+    """
+
+    files: Files
+    counting: Counting
+    cells: Cells = field(repr=False)
+    rows: NDArray[np.int64] = field(repr=False)
+    labels: NDArray[np.int64] | None = field(repr=False)
+    weights: NDArray[np.float64] | None = field(repr=False)
+    squares: NDArray[np.float64] | None = field(repr=False)
+    pairs: Pairs | None = field(repr=False)
+    spread: Spread | None
+    _kept: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def has_scores(self) -> bool:
+        """Whether a score is there for every row, and in [0, 1], and labels to hold it against."""
+        spread = self.spread
+        return (
+            self.labels is not None and spread is not None and spread.bad == 0 and 0 <= spread.low <= spread.high <= 1
+        )
+
+    def losses(self) -> Losses:
+        """Sums of the squared error and the log loss of each entry."""
+        from steelyard.models.data.score_bins import ask_losses
+
+        return self._once("losses", ask_losses)
+
+    def histogram(self, *, whole: bool) -> Histogram:
+        """How many rows of each score bin: of each entry or, in finer bins, of all rows."""
+        from steelyard.models.data.score_bins import ask_bins
+
+        return self._once("whole" if whole else "bins", lambda reduced: ask_bins(reduced, whole=whole))
+
+    def _once(self, name: str, make: Any) -> Any:
+        if name not in self._kept:
+            self._kept[name] = make(self)
+        return self._kept[name]
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self.has_scores:
+            self.losses(), self.histogram(whole=True), self.histogram(whole=False)
+        return self.__dict__
+
+
+def counted_sample(
+    path: str, data: DataPart, target: TargetPart, *, base: Path, classes: Sequence[str] | None
+) -> Sample | None:
+    """The sample of counts of a parquet table with more than `data.reduce_above` rows; None where it is to be read.
+
+    Read whole are CSV tables, tables with a task other than binary, and all tables where DuckDB is not installed.
+    """
+    files = find_parquet(path, base=base)
+    if files is None or not available() or number_of_rows(files) <= data.reduce_above:
+        return None
+    return reduce_table(files, data, target, classes=classes, source=path)
+
+
+def number_of_rows(files: Files) -> int:
+    """Rows in all the files, by their footers."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    total = 0
+    for name in files.names:
+        try:
+            with files.open(name) as stream:
+                total += pq.ParquetFile(stream).metadata.num_rows
+        except (pa.ArrowException, OSError) as error:
+            raise DataError(f"is not a parquet table: {error}", where=name) from None
+    return total
+
+
+def _column_names(files: Files) -> list[str]:
+    """The columns of the table, which every file must have. Raises DataError naming the first that has not."""
+    import pyarrow.parquet as pq
+
+    first: list[str] = []
+    for name in files.names:
+        with files.open(name) as stream:
+            own = list(pq.ParquetFile(stream).schema_arrow.names)
+        first = first or own
+        odd = sorted(set(own) ^ set(first))
+        if odd:
+            raise DataError(
+                f"its columns are not those of {files.names[0].rsplit('/', 1)[-1]}: {', '.join(map(repr, odd[:8]))}",
+                where=name,
+                hint="the files of one table need the same columns",
+            )
+        twice = sorted({column for column in own if own.count(column) > 1})
+        if twice:
+            raise DataError(f"more than one column is called {twice[0]!r}", where=name, hint="names must differ")
+    return first
+
+
+def reduce_table(
+    files: Files, data: DataPart, target: TargetPart, *, classes: Sequence[str] | None, source: str
+) -> Sample | None:
+    """The sample of counts of `files`, or None where the task is not binary: such a table is read row by row.
+
+    Raises DataError as `build_sample` does, and where the groups make more than `MOST_CELLS` combinations.
+    """
+    import pandas as pd
+
+    notes: list[str] = []
+    header = pd.DataFrame(columns=_column_names(files))
+    roles = find_roles(header, data, target, split="test", where=source, notes=notes)
+    if data.task not in (None, "binary") or (classes is not None and len(classes) != 2):
+        return None
+    counting = _counting(header, roles, target, source)
+    with open_duck(files) as duck:
+        if data.task is None and not counting.glance(duck):
+            return None
+        cells = _with_labels(counting.count(duck), roles.label, source, notes)
+        predicted = roles.label or counting.decision
+        if predicted is not None and data.task is None and infer_task(cells.values[predicted]) is not Task.BINARY:
+            return None
+        counting.check(cells)
+        counting.check_ids(duck)
+        pairs = counting.pairs(duck, cells) if roles.cluster is not None else None
+    return _sample(files, counting, cells, pairs, data, target, classes, notes)
+
+
+def _counting(header: pd.DataFrame, roles: Roles, target: TargetPart, source: str) -> Counting:
+    named = {
+        key: column_named(header, name, key=f"target.{key}", where=source)
+        for key, name in (("decision", target.decision), ("score", target.score))
+        if name is not None
+    }
+    if not named:
+        raise TargetError("names neither decision nor score", where="target", hint="name the column of decisions")
+    threshold = DEFAULT_THRESHOLD if target.threshold is None else target.threshold
+    return Counting(
+        roles=roles, decision=named.get("decision"), score=named.get("score"), threshold=threshold, source=source
+    )
+
+
+def _with_labels(cells: Cells, label: str | None, source: str, notes: list[str]) -> Cells:
+    if label is None:
+        return cells
+    missing = label_missing(cells.values[label]).to_numpy(dtype=bool)
+    dropped = int(cells.rows[missing].sum())
+    if missing.all():
+        raise DataError(f"the label {label!r} is missing in every row", where=source)
+    if dropped:
+        notes.append(f"{dropped:,} rows of {source} have no {label!r} and are left out")
+    return cells.take(~missing) if dropped else cells
+
+
+def _sample(
+    files: Files,
+    counting: Counting,
+    cells: Cells,
+    pairs: Pairs | None,
+    data: DataPart,
+    target: TargetPart,
+    classes: Sequence[str] | None,
+    notes: list[str],
+) -> Sample:
+    roles, source, rows = counting.roles, counting.source, cells.rows
+    binary = data.model_copy(update={"task": "binary"})
+    outcome = find_outcome(cells.values, roles.label, binary, target, classes=classes, where=source, notes=notes)
+    compare = data.unknown == "compare"
+    groups = {
+        name: code_groups(cells.values[column], attribute=name, where=source, compare_unknown=compare)
+        for name, column in roles.groups.items()
+    }
+    notes += [
+        f"{int(rows[g.codes == g.unknown].sum()):,} rows have no {name!r} and are the group 'unknown'"
+        for name, g in groups.items()
+        if g.unknown >= 0
+    ]
+    notes.append(
+        f"{int(rows.sum()):,} rows were counted, not read one by one (data.reduce_above is {data.reduce_above:,}): "
+        "counts and rates are exact; areas and bins of scores carry the error that is stated with them"
+    )
+    weighted = roles.weight is not None
+    reduced = Reduced(
+        files=files,
+        counting=counting,
+        cells=cells,
+        rows=rows,
+        labels=outcome.labels,
+        weights=cells.sums["weight"].to_numpy(dtype=float) if weighted else None,
+        squares=cells.sums["square"].to_numpy(dtype=float) if weighted else None,
+        pairs=pairs,
+        spread=_spread(cells) if counting.score is not None else None,
+    )
+    content = {
+        "reduced": files.digest(),
+        "columns": [roles.label, list(roles.groups.items()), roles.weight, roles.cluster, counting.answer],
+        "classes": outcome.classes,
+    }
+    return Sample(
+        inputs=cells.values,
+        labels=outcome.labels,
+        task=outcome.task,
+        modality=Modality.PREDICTIONS,
+        fingerprint=digest(content),
+        classes=outcome.classes,
+        groups=FrozenMap(groups),
+        weights=reduced.weights,
+        min_n=data.min_n,
+        notes=tuple(notes),
+        answers=(counting.answer,),
+        reduced=reduced,
+    )
+
+
+def _spread(cells: Cells) -> Spread:
+    sums = cells.sums
+    return Spread(low=float(sums["low"].min()), high=float(sums["high"].max()), bad=int(sums["bad_score"].sum()))
