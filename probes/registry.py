@@ -14,6 +14,7 @@ from steelyard.audit.target import Probe
 from steelyard.audit.types import MetricSpec
 from steelyard.probes.fairness.adverse_impact import AdverseImpact
 from steelyard.probes.fairness.conditional import Conditional
+from steelyard.probes.fairness.counterfactual import Counterfactual
 from steelyard.probes.fairness.error_rates import ErrorRates
 from steelyard.probes.fairness.individual import Individual
 from steelyard.probes.fairness.ll144 import LocalLaw144
@@ -32,6 +33,7 @@ BUILT_IN: tuple[type[Probe], ...] = (
     ErrorRates,
     Conditional,
     Individual,
+    Counterfactual,
     AdverseImpact,
     LocalLaw144,
     Subgroups,
