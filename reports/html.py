@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from steelyard.reports.charts import forest
+from steelyard.reports.frontier import draw
 from steelyard.reports.numbers import number
 from steelyard.reports.reliability import reliability
 from steelyard.reports.view import View
@@ -61,6 +62,7 @@ def _environment() -> Environment:
     )
     environment.filters["forest"] = lambda metric: Markup(forest(metric))  # noqa: S704 (escapes its own text)
     environment.filters["reliability"] = lambda metric: Markup(reliability(metric))  # noqa: S704 (likewise)
+    environment.filters["frontier"] = lambda frontier: Markup(draw(frontier))  # noqa: S704 (likewise)
     environment.filters["inline"] = Markup  # our own style and script files, nothing else
     environment.filters["number"] = number
     return environment

@@ -48,6 +48,12 @@ def render_markdown(view: View) -> str:
         lines += ["## Gates", "", *_gates(view.gates), ""]
     for family in view.families:
         lines += [f"## {escape(family.title)}", "", *_family(family)]
+    if view.frontiers:
+        lines += ["## Accuracy against disparity", ""]
+    for frontier in view.frontiers:
+        columns = ("Model", "Accuracy", *frontier.scopes, "Better on both counts")
+        places = [(p.name, p.accuracy, *p.disparities, p.better) for p in frontier.places]
+        lines += [f"### {escape(frontier.title)}", "", *_table(columns, places), ""]
     lines += ["## Not tested, and why", "", *_gaps((*view.untested.failures, *view.untested.inapplicable)), ""]
     if view.untested.suppression:
         lines += [f"Groups not shown: {escape(view.untested.suppression)}.", ""]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from steelyard.audit.record import Record
 from steelyard.audit.types import Status
 from steelyard.reports.findings_view import families
+from steelyard.reports.frontier import Frontier, frontiers
 from steelyard.reports.gaps_view import gaps, untested
 from steelyard.reports.scope_view import reproduction, scope, thresholds, thresholds_set, waivers
 from steelyard.reports.sections import Banner, Fact, Family, Gap, GateRow, Headline, Scope, Untested, Waiver
@@ -35,6 +36,7 @@ class View:
     thresholds: tuple[tuple[str, str, str, str], ...]
     thresholds_set: str
     families: tuple[Family, ...]
+    frontiers: tuple[Frontier, ...]
     untested: Untested
     waivers: tuple[Waiver, ...]
     reproduction: tuple[Fact, ...]
@@ -61,6 +63,7 @@ def build_view(record: Record, evidence: Mapping[str, bytes] | None = None) -> V
         thresholds=thresholds(shared),
         thresholds_set=thresholds_set(shared),
         families=families(shared, evidence or {}),
+        frontiers=frontiers(shared),
         untested=untested(shared),
         waivers=waivers(shared),
         reproduction=reproduction(shared),
