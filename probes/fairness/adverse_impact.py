@@ -14,6 +14,7 @@ from steelyard.audit.types import (
     Direction,
     Failure,
     Finding,
+    Inapplicable,
     MetricSpec,
     Reading,
     Scalar,
@@ -139,7 +140,7 @@ class AdverseImpact(Probe):
 
     def run(
         self, target: Target, sample: Sample, references: References, rng: Generator
-    ) -> Iterator[Finding | Failure]:
+    ) -> Iterator[Finding | Failure | Inapplicable]:
         """Yield the joint ratios, then for each attribute and intersection the groups against the highest rate."""
         table = count_table(self, target, sample)
         seed = int(rng.integers(2**53))
@@ -150,6 +151,11 @@ class AdverseImpact(Probe):
             seed=seed, level=self.level, draws=self.draws, pairwise=self.pairwise, depth=self.depth,
         ):  # fmt: skip
             yield _literal(row)
+        if Capability.PREDICT_PROBA not in target.capabilities:
+            yield Inapplicable(
+                probe=self.id, target=target.name, reason="the model gives decisions but no scores",
+                missing=(Capability.PREDICT_PROBA.value,), metrics=(f"{PREFIX}smd",),
+            )  # fmt: skip
         inspection = Inspection.of(self, target, sample, table, seed)
         for where, scope in scopes(tuple(sample.groups), self.depth):
             if len(scope) == 1 and where:
