@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from steelyard.probes.stats.lattice import Axis
     from steelyard.probes.stats.means import Measured
 
-__all__ = ["Search", "holm_detail", "left_out", "prepare", "report", "too_deep"]
+__all__ = ["Search", "ample", "holm_detail", "left_out", "prepare", "report", "too_deep"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +85,14 @@ def prepare(
     return Search(
         axes=tuple(axes), halves=halves, depth=reached, size=sizes[reached], wanted=sizes[depth], unusable=unusable
     )
+
+
+def ample(min_n: int) -> int:
+    """How many searched rows a group needs, so that the other half rarely has fewer than `min_n` of it.
+
+    Halves differ by chance by about sqrt(n) rows; three times that lets one group in a thousand through.
+    """
+    return min_n + math.ceil(3 * math.sqrt(min_n))
 
 
 def too_deep(probe: Probe, target: Target, search: Search, depth: int, metrics: tuple[str, ...]) -> Failure:

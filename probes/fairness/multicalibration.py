@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from steelyard.audit.errors import PlanError, ProbeError
 from steelyard.audit.target import Probe, References, Sample, Target
 from steelyard.audit.types import Capability, Data, Direction, Failure, Finding, MetricSpec, Scalar, Task
-from steelyard.probes.fairness.found import Search, holm_detail, left_out, prepare, report, too_deep
+from steelyard.probes.fairness.found import Search, ample, holm_detail, left_out, prepare, report, too_deep
 
 if TYPE_CHECKING:
     import numpy as np
@@ -153,7 +153,7 @@ class Multicalibration(Probe):
         rows = search.halves.search
         n, axes, s = len(rows), search.within(rows), scores[rows]
         weights = np.ones(n) if sample.weights is None else sample.weights[rows]
-        whole, least = float(weights.sum()), max(sample.min_n, math.ceil(self.min_support * n))
+        whole, least = float(weights.sum()), max(ample(sample.min_n), math.ceil(self.min_support * n))
 
         def rank(counts: NDArray[np.int64], totals: NDArray[np.float64]) -> NDArray[np.float64]:
             gap = np.abs(totals[0]) / whole  # α(g, b) |gap|

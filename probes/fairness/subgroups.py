@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from steelyard.audit.errors import NotApplicable, PlanError, ProbeError
 from steelyard.audit.target import Probe, References, Sample, Target
 from steelyard.audit.types import Capability, Data, Direction, Failure, Finding, MetricSpec, Scalar, Task
-from steelyard.probes.fairness.found import Search, holm_detail, left_out, prepare, report, too_deep
+from steelyard.probes.fairness.found import Search, ample, holm_detail, left_out, prepare, report, too_deep
 
 if TYPE_CHECKING:
     import numpy as np
@@ -87,8 +87,8 @@ class Subgroups(Probe):
     with Holm's correction, intervals simultaneous over the candidates. `rate` is error, selection, fpr or fnr. Gaps in
     [-1, 1], 0 is parity. Does not show that no other subgroup exists, nor why the rates differ.
 
-    A subgroup needs `min_support` of the searched rows and `data.min_n` rows in each half. Above `max_rows` a seeded
-    sample is used; above `max_conjunctions` the lattice is cut to a smaller depth; both are said.
+    A subgroup needs `min_support` of the searched rows, and `data.min_n` rows on the other half. Above `max_rows` a
+    seeded sample is used; above `max_conjunctions` the lattice is cut to a smaller depth; both are said.
     """
 
     id: ClassVar[str] = "fairness.subgroups"
@@ -162,7 +162,7 @@ class Subgroups(Probe):
         weights = None if sample.weights is None else sample.weights[rows]
         whole = float(n) if weights is None else float(weights.sum())
         events = float(hit.sum()) if weights is None else float(weights @ hit)
-        least = max(sample.min_n, math.ceil(self.min_support * n))
+        least = max(ample(sample.min_n), math.ceil(self.min_support * n))
 
         def scores(counts: NDArray[np.int64], totals: NDArray[np.float64]) -> NDArray[np.float64]:
             inside, mass = totals if len(totals) == 2 else (totals[0], counts)

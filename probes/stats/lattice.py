@@ -175,7 +175,7 @@ def strongest(
 
 def _read(block: Block, cell: int, score: float, ranking: int) -> Conjunction:
     place = np.unravel_index(cell, block.rows.shape)
-    totals = block.totals.reshape(len(block.totals), -1)[:, cell]
+    totals = block.totals[(slice(None), *place)]
     return Conjunction(
         terms=tuple(zip(block.axes, map(int, place), strict=True)),
         rows=int(block.rows[place]),
