@@ -34,6 +34,9 @@ _ACRONYMS = {
     "ppv": "PPV",
     "npv": "NPV",
     "brier": "Brier score",
+    "smd": "SMD",
+    "cmh": "CMH",
+    "ll144": "LL144",
 }
 
 

@@ -29,7 +29,7 @@ Where = Mapping[str, Scalar]
 class Categories:
     """The rows of each category of `names`: `known` (n,) marks those in one, `kept` (n,) those the ratio is taken over.
 
-    `left_out` has the share of the known rows that each excluded category has.
+    `left_out` are the categories with too small a share of the known rows.
     """
 
     probe: LocalLaw144
@@ -39,7 +39,7 @@ class Categories:
     seed: int
     known: NDArray[np.bool_]
     kept: NDArray[np.bool_]
-    left_out: Mapping[str, float]
+    left_out: tuple[str, ...]
 
     @classmethod
     def of(cls, probe: LocalLaw144, target: str, sample: Sample, names: tuple[str, ...], seed: int) -> Categories:
@@ -57,7 +57,7 @@ class Categories:
         few = (rows > 0) & (shares < probe.exclude_below) & probe.exclude
         return cls(
             probe=probe, target=target, sample=sample, names=names, seed=seed, known=known, kept=known & ~few[codes],
-            left_out={levels[g]: float(shares[g]) for g in few.nonzero()[0]},
+            left_out=tuple(levels[g] for g in few.nonzero()[0]),
         )  # fmt: skip
 
     @property
@@ -99,16 +99,15 @@ class Categories:
             where = self._where(name)
             yield self._rate(rate_id, everyone, g, where, evidence)
             evidence = ()
-            if everyone.unknown[g]:
-                continue
             if name in ratios:
                 yield self._ratio(ratio_id, ratios[name], where, table["highest"])
-            elif reason:
-                yield self._failure((f"{PREFIX}{ratio_id}",), where, reason)
-            else:
-                share = f"{100 * self.left_out[name]:.2g} % of the rows, less than {100 * self.probe.exclude_below:g} %"
-                why = f"left out of the impact ratio: {share}; {self.probe.justification}"
-                yield self._failure((f"{PREFIX}{ratio_id}",), where, why)
+        if self.left_out:
+            reason = reason or (
+                f"left out of the impact ratio, with less than {100 * self.probe.exclude_below:g} % of the rows each:"
+                f" {', '.join(self.left_out)}; {self.probe.justification}"
+            )
+        if reason:
+            yield self._failure((f"{PREFIX}{ratio_id}",), self._where(), reason)
 
     def _table(self, rows: NDArray[np.bool_], outcome: NDArray[np.bool_]) -> Any:
         from steelyard.probes.stats.table import CountTable

@@ -8,6 +8,7 @@ that: with all pairwise ratios in simultaneous intervals [L_gh, U_gh], the impac
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -102,29 +103,26 @@ def impact_ratios(
     for g in own:
         low, high = limits[rates.names[g]]
         value = min(1.0, float(rates.p[g] / best))
-        found.append(
-            ImpactRatio(
-                group=rates.names[g],
-                estimate=Estimate(
-                    value=value, low=min(low, value), high=max(high, value), level=level, n=int(rates.rows[g]),
-                    n_effective=None if rates.plain else float(rates.n[g]),
-                    method=BOX if len(own) > MAX_PAIRWISE else PAIRWISE,
-                ),
-                basis=_basis(value, low, high, level),
-            )
+        estimate = Estimate(
+            value=value, low=min(low, value), high=max(min(high, 1.0), value), level=level, n=int(rates.rows[g]),
+            n_effective=None if rates.plain else float(rates.n[g]),
+            method=BOX if len(own) > MAX_PAIRWISE else PAIRWISE,
         )  # fmt: skip
+        others = max(float(rates.p[h]) for h in own if h != g)
+        ratio = float(rates.p[g]) / others if others > 0 else math.inf
+        found.append(ImpactRatio(group=rates.names[g], estimate=estimate, basis=_basis(ratio, low, high, level)))
     return tuple(found)
 
 
 def _pairwise(basis: Contrasts, table: CountTable, level: float) -> dict[str, tuple[float, float]]:
+    """The limits of each group's ratio to the best of the others, which may be above 1."""
     import numpy as np
 
     from steelyard.probes.stats.joint import joint_of
 
     joint = joint_of(basis, table, level)
     low, high = joint.limits
-    least = np.ones(joint.arms.p.size)
-    most = np.ones(joint.arms.p.size)
+    least, most = np.full(joint.arms.p.size, np.inf), np.full(joint.arms.p.size, np.inf)
     np.minimum.at(least, joint.first, low)
     np.minimum.at(most, joint.first, high)
     with np.errstate(divide="ignore"):  # the other way round: limits of b / a are those of a / b inverted
@@ -134,22 +132,30 @@ def _pairwise(basis: Contrasts, table: CountTable, level: float) -> dict[str, tu
 
 
 def _boxed(rates: GroupRates, own: list[int], level: float) -> dict[str, tuple[float, float]]:
-    """All rates lie in their limits together, by Bonferroni; then every ratio of them lies in the box's."""
+    """The same where all rates lie in their limits together, by Bonferroni; then every ratio lies in the box's."""
+    import numpy as np
+
     from steelyard.probes.stats.intervals import clopper_pearson
 
     low, high = clopper_pearson(rates.k[own], rates.n[own], 1 - (1 - level) / len(own))
-    top_low, top_high = float(low.max()), float(high.max())
-    return {
-        rates.names[g]: (float(low[i]) / top_high, min(1.0, float(high[i]) / top_low) if top_low > 0 else 1.0)
-        for i, g in enumerate(own)
-    }
+    found = {}
+    for i, g in enumerate(own):
+        top_low, top_high = float(np.delete(low, i).max()), float(np.delete(high, i).max())
+        found[rates.names[g]] = (float(low[i]) / top_high, float(high[i]) / top_low if top_low > 0 else math.inf)
+    return found
 
 
-def _basis(value: float, low: float, high: float, level: float) -> Normal | None:
-    """Normal, with the standard error under which the wider of the two printed sides comes out."""
-    import math
+def _basis(ratio: float, low: float, high: float, level: float) -> Normal | None:
+    """Normal, with the standard error under which the wider of the two sides comes out.
 
+    It is of the ratio to the best of the *other* groups: at least a tolerance up to 1 just where the impact ratio is,
+    and not stuck at 1 for the group with the highest rate.
+    """
     from scipy.special import ndtri
 
-    se = max(high - value, value - low) / float(ndtri(0.5 + level / 2))
-    return Normal(value=value, se=se, df=math.inf) if se > 0 and math.isfinite(se) else None
+    if not math.isfinite(ratio):  # no other group has an event: only the lower limit says anything
+        ratio, high = max(low, 1.0), max(low, 1.0)
+        low = min(low, 1.0)
+    sides = [side for side in (high - ratio, ratio - low) if math.isfinite(side)]
+    se = max(sides, default=0.0) / float(ndtri(0.5 + level / 2))
+    return Normal(value=ratio, se=se, df=math.inf) if se > 0 else None

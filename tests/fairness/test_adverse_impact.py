@@ -234,6 +234,19 @@ def test_planted_truth_a_biased_model_fails_and_its_clean_twin_passes():
     assert finding(biased, "groups-below", attribute="race").estimate.value == 1
 
 
+def test_a_gate_on_each_group_s_ratio_judges_the_highest_group_as_well():
+    """Its ratio is 1 beyond doubt and its interval [1, 1]; the gate weighs its ratio to the runner-up."""
+    gate = {"metric": f"{PROBE}.impact-ratio", "min": 0.8, "where": {"attribute": "race"}}
+    fair = audited({"a": (4000, 2400), "b": (4000, 2200)}, gates=[gate])
+    found = finding(fair, "impact-ratio", attribute="race", group="a")
+    assert (found.estimate.low, found.estimate.high) == (1, 1)
+    assert found.basis.value == pytest.approx(24 / 22)
+    assert fair.verdicts[0].status is Status.PASS
+    assert audited({"a": (4000, 2400), "b": (4000, 1200)}, gates=[gate]).verdicts[0].status is Status.FAIL
+    nothing = audited({"a": (400, 200), "b": (400, 0)}, gates=[gate])
+    assert nothing.verdicts[0].status is Status.FAIL
+
+
 def test_a_small_group_is_left_out_of_the_ratio_by_name_and_tested_exactly():
     from scipy.stats import fisher_exact
 
