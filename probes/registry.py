@@ -19,6 +19,7 @@ from steelyard.probes.fairness.error_rates import ErrorRates
 from steelyard.probes.fairness.individual import Individual
 from steelyard.probes.fairness.ll144 import LocalLaw144
 from steelyard.probes.fairness.multicalibration import Multicalibration
+from steelyard.probes.fairness.proxies import Proxies
 from steelyard.probes.fairness.selection_rate import SelectionRate
 from steelyard.probes.fairness.subgroups import Subgroups
 from steelyard.probes.quality.calibration import Calibration
@@ -34,6 +35,7 @@ BUILT_IN: tuple[type[Probe], ...] = (
     Conditional,
     Individual,
     Counterfactual,
+    Proxies,
     AdverseImpact,
     LocalLaw144,
     Subgroups,
