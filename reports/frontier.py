@@ -193,7 +193,11 @@ def _point(place: Place, x: Estimate, y: Estimate, across: _Axis, up: _Axis) -> 
     if y.low is not None and y.high is not None:
         parts.append(f'<path class="{css}" d="M{at:.1f} {up(y.low):.1f}V{up(y.high):.1f}"/>')
     parts.append(shape(place.index, at, height))
-    parts.append(f'<text class="t" x="{at + 7:.1f}" y="{height - 7:.1f}">{place.index + 1}</text>')
+    # The candidate's number stands below and to the left, so that both can be read where a reference is at its place.
+    dx, dy, anchor = (-7, 15, "end") if place.index == 0 else (7, -7, "start")
+    parts.append(
+        f'<text class="t" x="{at + dx:.1f}" y="{height + dy:.1f}" text-anchor="{anchor}">{place.index + 1}</text>'
+    )
     return "".join(parts)
 
 

@@ -28,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace, console: Console) -> int:
-    """Print the probes whose id, or one of whose metrics, fits the pattern."""
+    """Print the probes whose id, or one of whose metrics, fits the pattern; with one, also their names elsewhere."""
     from steelyard.probes.registry import all_probes
 
     kinds = [kind for kind in all_probes() if _fits(kind, args.pattern)]
@@ -42,7 +42,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
         console.json([_plain(kind) for kind in kinds])
         return 0
     for kind in kinds:
-        for line in _lines(kind):
+        for line in _lines(kind, elsewhere=args.pattern != "*"):
             console.out(line)
     return 0
 
@@ -64,6 +64,8 @@ def _question(kind: type[Probe]) -> str:
 
 
 def _plain(kind: type[Probe]) -> dict[str, Any]:
+    from steelyard.probes.dictionary import namesakes
+
     return {
         "id": kind.id,
         "version": kind.version,
@@ -71,11 +73,14 @@ def _plain(kind: type[Probe]) -> dict[str, Any]:
         "requires": sorted(str(item) for item in kind.requires),
         "tasks": sorted(str(task) for task in kind.tasks),
         "settings": _settings(kind),
-        "metrics": to_plain(kind.metrics),
+        "metrics": [{**to_plain(spec), "elsewhere": to_plain(namesakes(spec.id))} for spec in kind.metrics],
     }
 
 
-def _lines(kind: type[Probe]) -> Iterator[str]:
+def _lines(kind: type[Probe], *, elsewhere: bool) -> Iterator[str]:
+    """A probe with its metrics; `elsewhere` adds what other libraries call them."""
+    from steelyard.probes.dictionary import namesakes
+
     yield f"{kind.id}  {_question(kind)}"
     needs = ", ".join(sorted(map(str, kind.requires))) or "nothing"
     yield f"  needs: {needs}; for {', '.join(sorted(kind.tasks))} tasks"
@@ -86,4 +91,7 @@ def _lines(kind: type[Probe]) -> Iterator[str]:
         better = "" if spec.direction.value == "none" else f"; {spec.direction.value} is better"
         yield f"  {names}{better}"
         yield f"      {spec.definition}"
+        for found in namesakes(spec.id) if elsewhere else ():
+            how = f" ({found.differs})" if found.differs else ""
+            yield f"      in {found.library}: {found.name}{how}"
     yield ""
