@@ -122,8 +122,8 @@ class AdverseImpact(Probe):
     The group with the highest rate is chosen on the same rows: the intervals and the adjusted p-values beside each
     literal one allow for that, the literal ones do not. Says nothing about whether a difference is justified.
 
-    `control` names a feature whose values are the strata; a numeric one with more than `control_bins` values is cut at
-    its quantiles. `level`, `draws`, `pairwise` and `depth` as in `fairness.selection-rate`.
+    `control` names a feature whose values are the strata; a number with more than ten values is cut at its quantiles
+    into `control_bins`. `level`, `draws`, `pairwise` and `depth` as in `fairness.selection-rate`.
     """
 
     id: ClassVar[str] = "fairness.adverse-impact"

@@ -233,24 +233,11 @@ class Inspection:
     @cached_property
     def _strata(self) -> NDArray[np.int64]:
         """(n,) the stratum of each row; missing values are a stratum of their own."""
-        import numpy as np
-        import pandas as pd
+        from steelyard.probes.fairness.strata import stratify
 
         if self.sample.weights is not None or self.sample.clusters is not None:
             raise ProbeError("the Cochran-Mantel-Haenszel test needs unweighted independent rows")
-        features, name = self.sample.features, self.probe.control
-        if not isinstance(features, pd.DataFrame) or name not in features.columns:
-            known = ", ".join(map(str, list(getattr(features, "columns", []))[:12])) or "no named columns"
-            raise ProbeError(f"there is no feature {name!r} to control for", hint=f"the features are: {known}")
-        column = features[name]
-        if pd.api.types.is_numeric_dtype(column) and column.nunique() > self.probe.control_bins:
-            edges = np.unique(
-                np.nanquantile(column.to_numpy(float), np.linspace(0, 1, self.probe.control_bins + 1)[1:-1])
-            )
-            codes = np.where(column.isna(), len(edges) + 1, np.searchsorted(edges, column.to_numpy(float)))
-            return codes.astype(np.int64)
-        codes = pd.factorize(column, sort=False, use_na_sentinel=False)[0]
-        return np.asarray(codes, dtype=np.int64)
+        return stratify(self.sample.features, (self.probe.control,), self.probe.control_bins).codes
 
     def _scores(
         self, pair: tuple[NDArray[np.bool_], NDArray[np.bool_]], where: Where, against: dict[str, Scalar], n: int

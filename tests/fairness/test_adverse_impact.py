@@ -154,7 +154,7 @@ def test_oracle_berkeley_admissions_within_departments():
     frame = pd.DataFrame({"row": np.arange(len(dept)), "dept": dept})
     record = audit(
         Decided(decisions), frame, np.arange(len(dept)) % 2, groups=pd.DataFrame({"sex": sex}), positive=1,
-        probes=[{PROBE: {"control": "dept", "control_bins": 6}}],
+        probes=[{PROBE: {"control": "dept"}}],
     )  # fmt: skip
     where = {"attribute": "sex", "group": "w"}
     odds = finding(record, "common-odds-ratio", **where)
