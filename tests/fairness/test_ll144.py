@@ -291,3 +291,23 @@ def test_oracle_compas_renders_as_the_rule_lays_it_out(shared_data):
     assert "| race | \\# of applicants | \\# selected | Selection rate | Impact ratio |" in text
     assert "Data on 30 individuals with an unknown sex category are not in the figures above" in text
     assert "left out of the impact ratio" in text
+
+
+@pytest.mark.parametrize("exclude", [True, False])
+@pytest.mark.parametrize("name", ["html", "json", "markdown"])
+def test_no_report_tells_of_a_group_too_small_to_show(name, exclude):
+    """Seven people, five of them selected: no cell, note, count of the unknown or ratio to them may give that away."""
+    races = {"White": (600, 300), "Black": (400, 150), "Other": (90, 31), "Rare": (7, 5)}
+    race = np.concatenate([[group] * n for group, (n, _) in races.items()] + [[None] * 23])
+    decisions = np.concatenate([np.arange(n) < k for n, k in races.values()] + [np.arange(23) < 11]).astype(int)
+    record = audited(Decided(decisions), pd.DataFrame({"race": race}), settings={"exclude": exclude})
+    text = render_bytes(record, name).decode()
+    assert "Black" in text
+    assert "71.4 %" not in text  # 5 / 7
+    assert "0.714" not in text
+    assert "0.525" not in text  # .375 / .714: Black to Rare, where Rare has the highest rate
+    assert "23 individuals" not in text  # all rows less these and the shown groups are the seven
+    if name == "json":
+        (table,) = json.loads(text)["tables"]
+        assert [row[0] for row in table["rows"]] == ["Black", "Other", "White"]
+        assert (table["rows"][0][4] == "withheld") == (not exclude)
