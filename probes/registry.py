@@ -17,9 +17,15 @@ from steelyard.probes.fairness.conditional import Conditional
 from steelyard.probes.fairness.counterfactual import Counterfactual
 from steelyard.probes.fairness.error_rates import ErrorRates
 from steelyard.probes.fairness.individual import Individual
+from steelyard.probes.fairness.inequality import Inequality
 from steelyard.probes.fairness.ll144 import LocalLaw144
+from steelyard.probes.fairness.missing_attributes import MissingAttributes
 from steelyard.probes.fairness.multicalibration import Multicalibration
+from steelyard.probes.fairness.multiclass import Multiclass
 from steelyard.probes.fairness.proxies import Proxies
+from steelyard.probes.fairness.ranking import Ranked
+from steelyard.probes.fairness.regression import Regression
+from steelyard.probes.fairness.scores import Scores
 from steelyard.probes.fairness.selection_rate import SelectionRate
 from steelyard.probes.fairness.subgroups import Subgroups
 from steelyard.probes.quality.calibration import Calibration
@@ -40,6 +46,12 @@ BUILT_IN: tuple[type[Probe], ...] = (
     LocalLaw144,
     Subgroups,
     Multicalibration,
+    Scores,
+    Regression,
+    Ranked,
+    Multiclass,
+    Inequality,
+    MissingAttributes,
 )
 
 
