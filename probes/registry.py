@@ -16,6 +16,7 @@ from steelyard.probes.fairness.adverse_impact import AdverseImpact
 from steelyard.probes.fairness.conditional import Conditional
 from steelyard.probes.fairness.counterfactual import Counterfactual
 from steelyard.probes.fairness.error_rates import ErrorRates
+from steelyard.probes.fairness.identity_terms import IdentityTerms
 from steelyard.probes.fairness.individual import Individual
 from steelyard.probes.fairness.inequality import Inequality
 from steelyard.probes.fairness.ll144 import LocalLaw144
@@ -42,6 +43,7 @@ BUILT_IN: tuple[type[Probe], ...] = (
     Individual,
     Counterfactual,
     Proxies,
+    IdentityTerms,
     AdverseImpact,
     LocalLaw144,
     Subgroups,
