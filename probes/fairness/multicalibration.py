@@ -77,10 +77,13 @@ class Multicalibration(Probe):
 
     A score is multicalibrated where P(y = 1 | score, g) is the score for every subgroup g. All conjunctions of at most
     `depth` conditions over the protected attributes and every feature, in each of `score_bins` bins of P(positive) with
-    equal numbers of rows, are counted on one random half; those with the largest weighted gap α(g, b)·|gap| and those
-    with the largest score statistic, `top` in all, are measured on the other: exact tests with Holm's correction,
-    simultaneous intervals. Gaps in [-1, 1], 0 is calibrated; above 0 the score is too low. Hébert-Johnson et al. 2018,
-    arXiv:1711.08513. Conditions, sizes and limits as in `fairness.subgroups`; a cell needs `min_support` of the rows.
+    equal numbers of rows (fewer bins where rows are few), are counted on one random half. Those with the largest
+    weighted gap α(g, b)·|gap| and those with the largest score statistic, `top` in all, are measured on the other half:
+    exact tests with Holm's correction, simultaneous intervals. Gaps in [-1, 1], 0 is calibrated; above 0 the score is
+    too low.
+
+    Hébert-Johnson et al. 2018, arXiv:1711.08513. Conditions, sizes and limits are those of `fairness.subgroups`; a cell
+    needs `min_support` of the rows. Does not show that no other subgroup exists, nor errors that cancel within a bin.
     """
 
     id: ClassVar[str] = "fairness.multicalibration"
@@ -120,7 +123,8 @@ class Multicalibration(Probe):
         hits = np.asarray(sample.labels == 1)
 
         def score_axis(rows: NDArray[np.int64]) -> Axis:
-            return cut("score", scores, rows, self.score_bins)
+            fitting = len(rows) // (2 * ample(sample.min_n))  # or no half of a bin had enough rows
+            return cut("score", scores, rows, max(1, min(self.score_bins, fitting)))
 
         search = prepare(
             sample, {"score": scores}, rng, bins=self.bins, max_levels=self.max_levels, depth=self.depth,
@@ -206,7 +210,11 @@ class Multicalibration(Probe):
             }
             detail |= holm_detail(float(p[j]), float(adjusted[j]), len(kept))
             yield report(self, target, GAP, every[j], _where(search, candidate), detail, said)
-        shown = search.detail() | {"tested": len(kept), "significant": int((adjusted <= 1 - self.level).sum())}
+        shown = search.detail() | {
+            "score_bins": len(search.axes[0].levels),
+            "tested": len(kept),
+            "significant": int((adjusted <= 1 - self.level).sum()),
+        }
         joint = largest(gaps, limits, design, level=self.level, what=EXACT)
         there = _where(search, kept[int(np.abs(gaps).argmax())])
         yield report(self, target, LARGEST, joint, {}, there | shown, said)

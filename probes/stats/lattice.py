@@ -175,11 +175,11 @@ def strongest(
 
 def _read(block: Block, cell: int, score: float, ranking: int) -> Conjunction:
     place = np.unravel_index(cell, block.rows.shape)
-    totals = block.totals[(slice(None), *place)]
+    totals = [float(total.flat[cell]) for total in block.totals]
     return Conjunction(
         terms=tuple(zip(block.axes, map(int, place), strict=True)),
         rows=int(block.rows[place]),
-        totals=tuple(totals.tolist()),
+        totals=tuple(totals),
         score=score,
         ranking=ranking,
     )

@@ -150,7 +150,7 @@ def null_run(seed, n, floor):
 @pytest.mark.slow
 @pytest.mark.parametrize("floor", [0.05, 0.0])
 def test_null_true_scores_raise_no_alarm(floor):
-    alarms = np.array([null_run(seed, 1500, floor) for seed in range(RUNS)]).sum(axis=0)
+    alarms = np.array([null_run(seed, 3000, floor) for seed in range(RUNS)]).sum(axis=0)
     assert (alarms <= binom.ppf(0.999, RUNS, 0.05)).all(), alarms
 
 
@@ -194,9 +194,16 @@ def test_one_score_for_all_is_one_bin():
     assert not any(f.detail["holm_p"] <= 0.01 for f in gaps(rows) if f.where["group"] == EVERYONE)
 
 
+def test_few_rows_get_fewer_bins():
+    frame, labels, scores = table(7, 600)
+    assert overall(run(frame, labels, scores), LARGEST).detail["score_bins"] == 3  # 300 rows, 94 for a bin
+    frame, labels, scores = table(7, 4000)
+    assert overall(run(frame, labels, scores), LARGEST).detail["score_bins"] == 10
+
+
 def test_refusals_say_why():
     frame, labels, scores = table(6, 300)
     with pytest.raises(ProbeError, match="no bin"):
-        run(frame, labels, scores, sample=replace(sample_of(frame, labels), min_n=100))
+        run(frame, labels, scores, sample=replace(sample_of(frame, labels), min_n=140))
     with pytest.raises(PlanError, match="score_bins 0"):
         Multicalibration(score_bins=0)
