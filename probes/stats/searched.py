@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from steelyard.audit.types import Deviation, Estimate, Normal
 from steelyard.probes.stats.linearised import Design
-from steelyard.probes.stats.means import GRID, Measured
+from steelyard.probes.stats.means import Measured
 
 __all__ = ["Limits", "largest", "scaled", "single"]
 
+STEPS = 501  # quantiles of the basis: p-values down to .004, which Holm over a dozen gates can ask for
 Array = NDArray[np.float64]
 Limits = Callable[[Array], tuple[Array, Array]]
 """Error rates (L, 1), two-sided, to lower and upper limits (L, m)."""
@@ -79,12 +80,13 @@ def largest(gaps: Array, limits: Limits, design: Design, *, level: float, what: 
     """max_j |gap_j| in [0, `ceiling`], with joint limits and a `Deviation` basis."""
     m = len(gaps)
     value = float(np.abs(gaps).max())
-    levels = np.linspace(0.0, 1.0, GRID)[:-1]
+    levels = np.linspace(0.0, 1.0, STEPS)[:-1]
     error = np.append(1 - levels, 1 - level)[:, None] / m
     low, high = limits(error)
     least = np.maximum(np.maximum(low, -high), 0.0).max(axis=1)
     most = np.minimum(np.maximum(np.abs(low), np.abs(high)).max(axis=1), ceiling)
     reach = np.maximum.accumulate(np.maximum(np.maximum(value - least[:-1], most[:-1] - value), 0.0))
+    reach = np.minimum(np.ceil(reach * 1e6) / 1e6, ceiling)  # six digits, upwards: a record of readable size
     estimate = Estimate(
         value=value, low=min(float(least[-1]), value), high=max(float(most[-1]), value), level=level, n=design.n,
         method=METHOD.format(what=what, m=m), n_effective=None if design.plain else design.kish,
