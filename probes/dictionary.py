@@ -168,6 +168,25 @@ _OTHERS: dict[str, tuple[Namesake, ...]] = {
     ),
 }
 
+_INEQUALITY: dict[str, tuple[Namesake, ...]] = {
+    "fairness.inequality.generalized-entropy": (
+        *_some("AIF360", "ClassificationMetric.generalized_entropy_index(alpha=2)"),
+        *_some("OxonFair", "gm.gen_entropy"),
+        *_some("holisticai", "generalized_entropy_index(alpha=2)"),
+    ),
+    "fairness.inequality.theil": (
+        *_some("AIF360", "ClassificationMetric.theil_index()"),
+        *_some("holisticai", "theil_index"),
+    ),
+    "fairness.inequality.between-group": _some(
+        "AIF360", "ClassificationMetric.between_all_groups_generalized_entropy_index()"
+    ),
+    "fairness.inequality.error-ratio": _some("OxonFair", "gm.error_ratio.per_group", "FP ÷ FN, upside down"),
+    "fairness.inequality.treatment-equality": _some(
+        "OxonFair", "gm.treatment_equality", "a difference of FP ÷ FN, " + MEAN_PAIR
+    ),
+}
+
 _QUALITY: dict[str, tuple[Namesake, ...]] = {
     f"quality.performance.{ours}": _some("scikit-learn", theirs)
     for ours, theirs in {
@@ -191,6 +210,7 @@ DICTIONARY: Mapping[str, tuple[Namesake, ...]] = {
     **{metric: names for rate in _RATES for metric, names in _rate(rate).items() if names},
     **_ODDS,
     **_OTHERS,
+    **_INEQUALITY,
 }
 
 

@@ -194,3 +194,21 @@ def test_the_command_names_them(capsys: pytest.CaptureFixture[str]) -> None:
     (found,) = json.loads(capsys.readouterr().out)
     ratio = next(metric for metric in found["metrics"] if metric["id"].endswith(".ratio"))
     assert {"library": "Fairlearn", "name": "demographic_parity_ratio", "differs": ""} in ratio["elsewhere"]
+
+
+def test_the_entropies_of_the_others_are_ours() -> None:
+    """Their formulas as they stand in their sources, on counts: TP, FP, FN, TN = 30, 20, 10, 40."""
+    kinds = [kind for kind in BUILT_IN if kind.id == "fairness.inequality"]
+    if not kinds:
+        pytest.skip("no probe measures fairness.inequality")
+    y, answer = np.repeat([1, 0, 1, 0], [30, 20, 10, 40]), np.repeat([1, 1, 0, 0], [30, 20, 10, 40])
+    frame = pd.DataFrame({"answer": answer, "score": 0.5})
+    sample = sample_from_arrays(frame, y, groups={"g": np.tile(["a", "b"], 50)})
+    rows = kinds[0]().run(wrap(Table(Task.BINARY), sample), sample, References(), np.random.default_rng(0))
+    ours = {
+        row.metric.rsplit(".", 1)[1]: row.estimate.value for row in rows if isinstance(row, Finding) and not row.where
+    }
+    b = answer - y + 1.0
+    assert ours["generalized-entropy"] == pytest.approx((100 * (30 + 4 * 20 + 40) / (30 + 2 * 20 + 40) ** 2 - 1) / 2)
+    assert ours["generalized-entropy"] == pytest.approx(np.mean((b / b.mean()) ** 2 - 1) / 2)
+    assert ours["theil"] == pytest.approx(np.mean(np.log((b / b.mean()) ** b) / b.mean()))
