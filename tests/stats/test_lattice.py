@@ -187,6 +187,7 @@ def read(rng, n=1500, gaps=(0.0, 0.0, 0.1)):
     return measured, joint, heavy
 
 
+@pytest.mark.slow
 def test_the_largest_of_several_is_covered():
     """Truth: gaps 0, 0, .1 (weights .25, .09, .16); a false alarm at most in 5 % of runs, its limits in 95 %."""
     rng = np.random.default_rng(5)
