@@ -95,9 +95,11 @@ class Individual(Probe):
         rows = canonical_rows(sample, rng, self.max_rows)
         columns = describing_columns(sample.features, rows, {*sample.groups, *self.ignore})
         matrix, design = encode(columns), Design.of(sample).take(rows)
-        if matrix.shape[1] == 0:
-            raise ProbeError("no feature differs between rows, so none is nearer than another")
-        neighbours = nearest(matrix, self.k, design)
+        try:
+            neighbours = nearest(matrix, self.k, design)
+        except ProbeError as error:
+            yield scribe.failure((DECISIONS, SCORES) if sample.task is Task.BINARY else (DECISIONS,), {}, error)
+            return
         detail: dict[str, Scalar] = {"k": self.k, "columns": len(columns.names)}
         if len(rows) < sample.n:
             detail |= {"rows_drawn": len(rows), "rows": sample.n}
@@ -126,11 +128,13 @@ class Individual(Probe):
 def nearest(matrix: NDArray[np.float64], k: int, design: Design) -> NDArray[np.int64]:
     """(n, k + 1) the nearest rows of each row, itself and its own cluster apart; equal distances in the rows' order.
 
-    Raises ProbeError with too few rows, or clusters so large that the search would be for nearly all rows.
+    Raises ProbeError with too few rows, no feature, or clusters so large that the search would be for nearly all rows.
     """
     import numpy as np
     from sklearn.neighbors import NearestNeighbors
 
+    if matrix.shape[1] == 0:
+        raise ProbeError("no feature differs between rows, so none is nearer than another")
     own = 1 if design.clusters is None else int(np.unique(design.clusters, return_counts=True)[1].max())
     if own > LARGEST_CLUSTER:
         raise ProbeError(f"a cluster has {own:,} rows, too many to look past", hint=f"at most {LARGEST_CLUSTER}")
