@@ -55,8 +55,8 @@ class Duck:
                 f"does not fit into {MEMORY} when it is counted: {_line(error)}", where=self.files.names[0],
                 hint="fewer groups, or room in the temporary folder",
             ) from None  # fmt: skip
-        except (duckdb.IOException, duckdb.InvalidInputException, duckdb.ConversionException) as error:
-            raise DataError(f"is not a parquet table: {_line(error)}", where=self.files.names[0]) from None
+        except (duckdb.IOException, duckdb.InvalidInputException, duckdb.BinderException) as error:
+            raise DataError(f"cannot be counted: {_line(error)}", where=self.files.names[0]) from None
 
     def know(self, name: str, table: pa.Table) -> None:
         """Let questions name `table` (small: a row for each cell)."""
@@ -78,6 +78,7 @@ def open_duck(files: Files, *, threads: int | None = None) -> Iterator[Duck]:
                 "threads": threads or _cores(),
                 "temp_directory": folder,
                 "preserve_insertion_order": False,
+                "python_enable_replacements": False,  # a name in a question is never a Python variable
             },
         )
         try:

@@ -80,13 +80,16 @@ class Reduced:
         """Sums of the squared error and the log loss of each entry."""
         from steelyard.models.data.score_bins import ask_losses
 
-        return self._once("losses", ask_losses)
+        found: Losses = self._once("losses", ask_losses)
+        return found
 
     def histogram(self, *, whole: bool) -> Histogram:
         """How many rows of each score bin: of each entry or, in finer bins, of all rows."""
         from steelyard.models.data.score_bins import ask_bins
 
-        return self._once("whole" if whole else "bins", lambda reduced: ask_bins(reduced, whole=whole))
+        name = "whole" if whole else "bins"
+        found: Histogram = self._once(name, lambda reduced: ask_bins(reduced, whole=whole))
+        return found
 
     def _once(self, name: str, make: Any) -> Any:
         if name not in self._kept:

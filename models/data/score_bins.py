@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from steelyard.audit.errors import DataError
 from steelyard.models.data.counting import joined, numbered, whole_sum
 from steelyard.models.data.duck import SCAN, Duck, open_duck
 
@@ -73,13 +74,14 @@ def ask_losses(reduced: Reduced) -> Losses:
     with open_duck(reduced.files) as duck:
         unit = _know(duck, reduced)
         brier, log = "(s - y) * (s - y)", f"greatest(-ln(greatest(CASE WHEN y = 1 THEN s ELSE 1 - s END, {CLIP!r})), 0)"
-        wanted = []
+        wanted = ["count(*) AS n"]
         for name, loss in (("b", brier), ("l", log)):
             wanted += [f"{sql} AS {name}{i}" for i, sql in enumerate(_sums(loss, unit))]
             wanted += [f"min({loss}) AS {name}3", f"max({loss}) AS {name}4"]
         found = duck.ask(
             f"SELECT id, {', '.join(wanted)} FROM ({_rows(reduced)}) GROUP BY 1 ORDER BY 1", reduced.counting.values
         )
+    _refuse_changed(reduced, found["n"].to_numpy())
     return Losses(brier=_read(found, "b"), log=_read(found, "l"))
 
 
@@ -101,6 +103,7 @@ def ask_bins(reduced: Reduced, *, whole: bool) -> Histogram:
             reduced.counting.values,
         )
     column = {name: found[name].to_numpy() for name in found.column_names}
+    _refuse_changed(reduced, column["n"])
     return Histogram(
         bins=bins, entry=column["entry"], bin=column["bin"], rows=column["n"], score=column["score"],
         square=column["square"], weight=column["weight"], weight_square=column["weight_square"],
@@ -115,6 +118,15 @@ def _know(duck: Duck, reduced: Reduced) -> float | None:
     keys = numbered(reduced.cells.keys)
     duck.know("cells", keys.append_column("y", pa.array(reduced.labels)))
     return reduced.counting.unit(duck) if reduced.weights is not None else None
+
+
+def _refuse_changed(reduced: Reduced, rows: NDArray[np.int64]) -> None:
+    if int(rows.sum()) != int(reduced.rows.sum()):
+        raise DataError(
+            f"has changed since it was counted: {rows.sum():,} rows, not {reduced.rows.sum():,}",
+            where=reduced.counting.source,
+            hint="run the audit again",
+        )
 
 
 def _rows(reduced: Reduced) -> str:

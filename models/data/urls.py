@@ -98,7 +98,8 @@ def read_remote(pattern: str) -> pd.DataFrame:
             raise DataError(f"is not a parquet table: {error}", where=name) from None
     if any(set(frame.columns) != set(frames[0].columns) for frame in frames):
         raise DataError("its files have different columns", where=pattern, hint="one table needs the same columns")
-    return pd.concat(frames, ignore_index=True)
+    whole: pd.DataFrame = pd.concat(frames, ignore_index=True)
+    return whole
 
 
 def _remote(pattern: str, protocol: str) -> Files:

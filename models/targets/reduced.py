@@ -30,7 +30,7 @@ def reduced_target(part: TargetPart, sample: Sample, *, name: str) -> Memoised:
     if counting.decision is not None and part.threshold is not None:
         raise TargetError(TWO_RULES, where="target", hint="one of the two decides: take one out")
     if spread is not None and spread.bad:
-        message = f"its predictions is NaN or infinite in {spread.bad:,} of {sample.n:,} rows"
+        message = f"its prediction is NaN or infinite in {spread.bad:,} of {sample.n:,} rows"
         raise TargetError(message, where=f"target.score {counting.score!r}")
     span = None if spread is None else (spread.low, spread.high)
     rule = decision_rule(part, sample.task, decision=counting.decision, score=counting.score, span=span)

@@ -91,6 +91,7 @@ class Calibration(Probe):
     requires: ClassVar[frozenset[Capability | Data]] = frozenset({Capability.PREDICT_PROBA, Data.LABELS})
     tasks: ClassVar[frozenset[Task]] = frozenset({Task.BINARY, Task.MULTICLASS})
     metrics: ClassVar[tuple[MetricSpec, ...]] = METRICS
+    reads_counts: ClassVar[bool] = True
     bins: int = 15
     binning: Literal["equal-mass", "equal-width"] = "equal-mass"
     draws: int = 2000
@@ -112,7 +113,13 @@ class Calibration(Probe):
 
         from steelyard.probes.stats.linearised import Design
 
-        scribe, design = Scribe(probe=self, target=target.name), Design.of(sample)
+        scribe = Scribe(probe=self, target=target.name)
+        if sample.reduced is not None:
+            from steelyard.probes.quality.reduced_calibration import calibrate_counts
+
+            yield from calibrate_counts(self, scribe, sample, rng)
+            return
+        design = Design.of(sample)
         scores, hits = _scores(ask_proba(target, sample), sample)
         yield from self._read(scribe, {}, scores, hits, design, rng, whole=True)
         for part in group_slices(sample):

@@ -56,11 +56,17 @@ class Performance(Probe):
     id: ClassVar[str] = "quality.performance"
     requires: ClassVar[frozenset[Capability | Data]] = frozenset({Capability.PREDICT, Data.LABELS})
     metrics: ClassVar[tuple[MetricSpec, ...]] = METRICS
+    reads_counts: ClassVar[bool] = True
     level: float = 0.95
 
     def run(self, target: Target, sample: Sample, references: References, rng: Generator) -> Rows:
         """Overall readings, then those per group and intersection, then the comparisons. Draws nothing from `rng`."""
         scribe = Scribe(probe=self, target=target.name)
+        if sample.reduced is not None:
+            from steelyard.probes.quality.reduced import measure_counts
+
+            yield from measure_counts(scribe, target, sample, self.level, lacking=NO_PROBABILITIES)
+            return
         outputs = ask(target, sample)
         if sample.task is not Task.REGRESSION and outputs.proba is None:
             yield Inapplicable(

@@ -22,7 +22,17 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Auc", "area", "auc", "auc_difference", "independent_pairs", "macro_auc", "macro_auc_difference"]
+__all__ = [
+    "Auc",
+    "area",
+    "auc",
+    "auc_difference",
+    "independent_pairs",
+    "macro_auc",
+    "macro_auc_difference",
+    "perfect_order",
+    "score_limits",
+]
 
 PRIOR_ROWS = 30  # the least n at which a variance of placements was found to be trusted alone
 
@@ -101,7 +111,7 @@ def independent_pairs(positive: NDArray[np.bool_], design: Design) -> float:
     return m * min(kish)
 
 
-def _perfect(value: float, pairs: float, design: Design, level: float) -> Measured:
+def perfect_order(value: float, pairs: float, design: Design, level: float) -> Measured:
     """Perfect order. If AUC were a < 1, `pairs` independent pairs would all be in order with probability a^pairs
     at most: an exact, conservative bound, where DeLong's variance is 0 and would claim certainty."""
     from steelyard.audit.types import Binomial, Estimate
@@ -125,23 +135,40 @@ def auc(scores: NDArray[Any], positive: NDArray[np.bool_], design: Design, *, le
     at 30 of 1,030 (areas .92 and .96, nominal 95 %); this one 95 % or more, and is as narrow with 300 positives.
     Perfect order: an exact bound.
     """
-    import numpy as np
-
     found = area(scores, positive, design)
     if found.value in (0.0, 1.0):
-        return _perfect(found.value, independent_pairs(positive, design), design, level)
+        return perfect_order(found.value, independent_pairs(positive, design), design, level)
     variance, df = found.variance(design)
     if not math.isfinite(variance):
         return linear(found.value, variance, 1.0, design, level=level, method="DeLong")
-    sizes = design.take(positive).kish, design.take(~positive).kish
-    ratio = variance / _hanley_mcneil(found.value, *sizes)
-    units = min(design.take(positive).units, design.take(~positive).units)
+    sides = design.take(positive), design.take(~positive)
+    sizes, units = (sides[0].kish, sides[1].kish), min(sides[0].units, sides[1].units)
+    return score_limits(found.value, variance, df, design, sizes=sizes, units=units, level=level)
+
+
+def score_limits(
+    value: float,
+    variance: float,
+    df: float,
+    design: Design,
+    *,
+    sizes: tuple[float, float],
+    units: float,
+    level: float,
+) -> Measured:
+    """The score-type interval of an area in (0, 1) from DeLong's `variance`, as `auc` describes it.
+
+    `sizes` are the effective numbers of positives and negatives, `units` the independent units of the smaller class.
+    """
+    import numpy as np
+
+    ratio = variance / _hanley_mcneil(value, *sizes)
     ratio = max(ratio, (units * ratio + PRIOR_ROWS) / (units + PRIOR_ROWS))
 
     def reach(truth: float) -> float:
         return float(np.sqrt(ratio * _hanley_mcneil(truth, *sizes)))
 
-    return held(found.value, reach, df, design, level=level, method="DeLong variance, Hanley-McNeil score limits")
+    return held(value, reach, df, design, level=level, method="DeLong variance, Hanley-McNeil score limits")
 
 
 def _hanley_mcneil(a: float, positives: float, negatives: float) -> float:

@@ -28,7 +28,17 @@ if TYPE_CHECKING:
     from numpy.random import Generator
     from numpy.typing import NDArray
 
-__all__ = ["LEAST_IN_BIN", "BinTable", "Deviations", "assign", "bounded", "debiased_ece", "deviations", "tabulate"]
+__all__ = [
+    "LEAST_IN_BIN",
+    "BinTable",
+    "Deviations",
+    "assign",
+    "bounded",
+    "debiased_ece",
+    "deviations",
+    "resampled",
+    "tabulate",
+]
 
 LEAST_IN_BIN = 20  # rows per bin on average, at least: with fewer the bias of the ECE outgrows what it measures
 Binning = Literal["equal-mass", "equal-width"]
@@ -134,13 +144,34 @@ def _from_counts(
     """
     import numpy as np
 
-    bins, n = len(table.rows), len(scores)
+    bins = len(table.rows)
     cells = table.codes * 2 + hits
     counts = np.bincount(cells, minlength=2 * bins).astype(np.float64)
     filled = np.maximum(counts, 1)
     z = hits - scores
     centre = np.bincount(cells, weights=z, minlength=2 * bins) / filled
     spread = np.bincount(cells, weights=np.square(z - centre[cells]), minlength=2 * bins) / filled
+    within = np.bincount(table.codes, weights=np.square(z - table.gap[table.codes])).astype(np.float64)
+    return resampled(table, counts, centre, spread, within, draws=draws, rng=rng)
+
+
+def resampled(
+    table: BinTable,
+    counts: NDArray[np.float64],
+    centre: NDArray[np.float64],
+    spread: NDArray[np.float64],
+    within: NDArray[np.float64],
+    *,
+    draws: int,
+    rng: Generator,
+) -> Deviations:
+    """L and M from multinomial counts of the 2 B cells (bin, hit), `counts` in the order of bin * 2 + hit.
+
+    `centre` and `spread` (2 B,) are mean and variance of z in a cell, `within` (B,) the sum of (z - gap)^2 of a bin.
+    """
+    import numpy as np
+
+    bins, n = len(table.rows), int(counts.sum())
     centre = np.where(counts > 0, centre, np.tile([0.0, 1.0], bins) - np.repeat(table.score, 2))
     chance = np.where(counts > 0, counts, 0.5)
     chance /= chance.sum()
@@ -154,7 +185,6 @@ def _from_counts(
     stretch = np.sqrt(table.rows / np.maximum(table.rows - 1, 1)) * tail
     expected, expected_share = (chance * centre).reshape(bins, 2).sum(axis=1), chance.reshape(bins, 2).sum(axis=1)
     gaps = np.where(share > 0, moved / np.maximum(share, 0.5 / n), 0.0) - expected / expected_share
-    within = np.bincount(table.codes, weights=np.square(z - table.gap[table.codes]))
     return Deviations(
         ece=(stretch * abs(moved - expected)).sum(axis=1), mce=(stretch * abs(gaps)).max(axis=1),
         se=np.sqrt(within / (table.rows * np.maximum(table.rows - 1, 1))),

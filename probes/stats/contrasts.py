@@ -26,7 +26,7 @@ from steelyard.probes.stats.claims import Claim
 from steelyard.probes.stats.design import contrast_design
 from steelyard.probes.stats.intervals import difference_limits, ratio_limits, score_z_difference, score_z_ratio
 from steelyard.probes.stats.layout import Contrast, Layout, lay_out
-from steelyard.probes.stats.resample import Replicates, resample
+from steelyard.probes.stats.resample import Draws, Replicates, resample
 from steelyard.probes.stats.table import CountTable
 from steelyard.probes.stats.tails import below, quantile
 
@@ -291,7 +291,7 @@ def joint_contrasts(
     draws: int = 2000,
     *,
     rng: Generator,
-    redrawn: Callable[[], Array] | None = None,
+    redrawn: Callable[[], Draws] | None = None,
 ) -> JointContrasts:
     """Compare `rates` between the groups of every attribute (or intersection) of `scope`, all at one joint level.
 

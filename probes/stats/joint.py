@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from steelyard.audit.canonical import generator
 from steelyard.audit.types import Contrasts, Estimate, Scalar
 from steelyard.probes.stats.contrasts import JointContrasts, joint_contrasts
-from steelyard.probes.stats.resample import redraw
+from steelyard.probes.stats.resample import Draws, redraw
 from steelyard.probes.stats.table import CountTable
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 __all__ = ["detail_of", "joint_of", "reading_of"]
 
@@ -41,9 +36,9 @@ def joint_of(basis: Contrasts, table: CountTable, level: float) -> JointContrast
 
 
 @lru_cache(maxsize=1)
-def _redrawn(table: CountTable, draws: int, seed: int) -> NDArray[np.float64]:
+def _redrawn(table: CountTable, draws: int, seed: int) -> Draws:
     """The draws that all comparisons on one table share (a table is told apart by its identity)."""
-    return redraw(table, draws, generator(seed, "contrasts"))
+    return Draws(redraw(table, draws, generator(seed, "contrasts")))
 
 
 def reading_of(joint: JointContrasts) -> Estimate:

@@ -17,9 +17,11 @@ from steelyard.probes.stats.arms import Arms
 from steelyard.probes.stats.design import design_covariance
 from steelyard.probes.stats.table import CountTable
 
-__all__ = ["Replicates", "redraw", "resample"]
+__all__ = ["Draws", "Replicates", "redraw", "resample"]
 
 _CHUNK = 1_000_000  # numbers in one block of (contrasts, draws): 8 MB an array
+
+_KEPT = 128_000_000  # bytes of sums over cells that are kept for the next comparison
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -87,18 +89,41 @@ def redraw(table: CountTable, draws: int, rng: Generator) -> Array:
     return np.ascontiguousarray(rng.multinomial(total, counts / total, size=draws).T, dtype=np.float64)
 
 
+class Draws:
+    """Redrawn counts of the E non-empty cells, (E, B), with the sums over sets of cells that were asked of them.
+
+    The comparisons on a table ask for the same few hundred sets (a group's rows, its favourable decisions …) again and
+    again. The sums are of whole numbers, so that it does not matter in which company they were taken.
+    """
+
+    def __init__(self, drawn: Array) -> None:
+        self._drawn = drawn
+        self._known: dict[bytes, Array] = {}
+
+    def sums(self, masks: Array) -> Array:
+        """(K, B) the sums over the sets of cells that `masks` (K, E) of 0 and 1 name."""
+        keys = [row.tobytes() for row in np.packbits(masks != 0, axis=1)]
+        places = {key: i for i, key in enumerate(keys) if key not in self._known}
+        if len(self._known) + len(places) > _KEPT // (8 * self._drawn.shape[1]):
+            self._known.clear()
+            places = {key: i for i, key in enumerate(keys)}
+        if places:
+            self._known.update(zip(places, masks[list(places.values())] @ self._drawn, strict=True))
+        return np.stack([self._known[key] for key in keys])
+
+
 def resample(
-    table: CountTable, arms: Arms, draws: int, rng: Generator, redrawn: Callable[[], Array] | None = None
+    table: CountTable, arms: Arms, draws: int, rng: Generator, redrawn: Callable[[], Draws] | None = None
 ) -> Replicates:
     """`draws` joint replicates of the arms' rates. The arms must have at least one event and one non-event each.
 
-    `redrawn` gives what `redraw` gave before, where several comparisons share their draws.
+    `redrawn` gives what was drawn before, where several comparisons share their draws.
     """
     if arms.linear is not None:
         return _linearised(table, arms, draws, rng)
-    drawn = redraw(table, draws, rng) if redrawn is None else redrawn()
+    drawn = Draws(redraw(table, draws, rng)) if redrawn is None else redrawn()
     masks = np.concatenate([arms.numerator, arms.denominator])[:, table.rows.ravel() > 0]  # (2J, E)
-    above, below = np.split(masks @ drawn, 2)  # (J, B) each
+    above, below = np.split(drawn.sums(masks), 2)  # (J, B) each
     below = np.maximum(below, 1.0)
     rates = above / below
     inside = np.clip(rates, 0.5 / below, 1 - 0.5 / below)  # a redraw at 0 or 1 keeps a variance
