@@ -226,7 +226,9 @@ def curve_of(joints: Sequence[JointContrasts], level: float) -> Measured:
 
     def fail(x: float) -> float:
         tau = value - x
-        return 1.0 if tau < 0 else min(1.0, m * min(joint.claim(tau).fail_p for joint in joints))
+        if tau < 0:
+            return 0.0  # no tolerance lies there, so nothing is to be claimed
+        return min(1.0, m * min(joint.claim(tau).fail_p for joint in joints))
 
     def passes(x: float) -> float:
         return max(joint.claim(min(value + x, 1.0)).pass_p for joint in joints)

@@ -241,11 +241,12 @@ def exposure_arm(ranking: Ranking, rows: NDArray[np.int64], design: Any, level: 
     """The mean exposure of some rows as an arm: its contributions come from every row of the ranking."""
     import numpy as np
 
-    from steelyard.audit.types import Normal
     from steelyard.probes.stats.between import arm
     from steelyard.probes.stats.means import linear
     from steelyard.probes.stats.ranks import exposure_influence
 
+    if ranking.size.size == 1:
+        raise ProbeError("all rows have one score, so there is no order")
     group = np.zeros(ranking.n, dtype=bool)
     group[rows] = True
     influence = exposure_influence(ranking, group)
@@ -258,8 +259,6 @@ def exposure_arm(ranking: Ranking, rows: NDArray[np.int64], design: Any, level: 
         float(worth.mean()), variance, df, design, level=level, scale="log", upper=1.0,
         method="linearised mean of a function of ranks, Student t on the log scale",
     )  # fmt: skip
-    if not isinstance(measured.basis, Normal):
-        raise ProbeError("all rows have one score, so there is no order")
     found = replace(measured.estimate, n=rows.size)
     return replace(
         arm(replace(measured, estimate=found), np.arange(ranking.n), influence, design, df=df), variance=variance

@@ -135,7 +135,7 @@ def widest_difference(
     )  # fmt: skip
     value = float(abs(contrasts @ values).max())
     estimate = _estimate(value, max(low[-1], 0.0), min(high[-1], upper), arms, design, level)
-    basis = from_limits(value, low[:-1], high[:-1])
+    basis = from_limits(value, np.maximum(low[:-1], 0.0), high[:-1])  # no tolerance lies below 0
     return Widest(measured=Measured(estimate=estimate, basis=basis), index=at, contrasts=len(contrasts))
 
 
@@ -157,8 +157,8 @@ def widest_ratio(
         abs(contrasts @ logs), contrasts, matrix, np.array([a.df for a in arms]), rng, level=level, draws=draws
     )
     value = float(np.exp(-abs(contrasts @ logs).max()))
-    least, most = np.exp(-high), np.exp(-low)  # low may be below 0: then most is above 1, as a p-value needs
-    estimate = _estimate(value, float(least[-1]), min(float(most[-1]), 1.0), arms, design, level)
+    least, most = np.exp(-high), np.exp(-np.maximum(low, 0.0))  # no tolerance lies above 1
+    estimate = _estimate(value, float(least[-1]), float(most[-1]), arms, design, level)
     basis = from_limits(value, least[:-1], most[:-1])
     return Widest(measured=Measured(estimate=estimate, basis=basis), index=at, contrasts=len(contrasts))
 

@@ -121,5 +121,5 @@ def widest_distance(
         method="simultaneous over all pairs: resampled bound on the error of the distance (triangle inequality)",
         n_effective=None if design.plain else design.kish,
     )  # fmt: skip
-    basis = from_limits(value, low[:-1], high)
+    basis = from_limits(value, np.maximum(low[:-1], 0.0), high)  # no tolerance lies below 0
     return Widest(measured=Measured(estimate=estimate, basis=basis), index=at, contrasts=len(distances))

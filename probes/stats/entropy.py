@@ -88,9 +88,7 @@ def between_groups(
         method="resampled bound on the norm of the groups' errors (triangle inequality)",
         n_effective=None if part.plain else part.kish,
     )  # fmt: skip
-    # The lower side goes on below 0, mirrored, or a tolerance of 0 would be broken by any sample.
-    signed = np.sign(size - reach) * np.square(size - reach) / 2
-    return Measured(estimate=estimate, basis=from_limits(size**2 / 2, signed[:-1], high[:-1]))
+    return Measured(estimate=estimate, basis=from_limits(size**2 / 2, low[:-1], high[:-1]))
 
 
 def within_groups(

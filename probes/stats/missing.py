@@ -88,7 +88,7 @@ def worst_case(
     def fail(x: float) -> float:
         tau = value + x if ratio else value - x
         if not 0 <= tau <= 1:
-            return 1.0 if not ratio or tau < 0 else 0.0
+            return 0.0  # no tolerance lies there, so nothing is to be claimed
         return min(1.0, m * float(below(against(tau)).min()))
 
     def passes(x: float) -> float:

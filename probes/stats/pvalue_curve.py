@@ -49,8 +49,9 @@ def from_claims(
     """The curve of two p-value functions of a tolerance within [`lower`, `upper`], the ends of the metric's range.
 
     `fail` is that of "the truth is on the bad side of the tolerance" and `passes` of "it is on the good side"; for a
-    metric where more is better the caller mirrors nothing: distances are taken on both sides. p-values between two
-    tried tolerances count as the one nearer to the estimate, which is the larger.
+    metric where more is better the caller mirrors nothing: distances are taken on both sides. Where the tolerance would
+    lie outside the range a function returns 0, since no claim is made there. p-values between two tried tolerances
+    count as the one nearer to the estimate, which is the larger.
     """
     import numpy as np
 
