@@ -48,8 +48,10 @@ def absolute(gate: GatePart, spec: MetricSpec, alpha: float, measured: Measured)
     chosen = matching(gate, mine)
     if not chosen:
         return Weighed(missing=why_missing(gate, spec, mine, measured))
-    whole = dict(chosen[0].where) == dict(gate.where)  # the very number asked for: no group is missing from it
-    return scalars(gate, chosen, alpha, () if whole else _left_out(gate, spec, measured))
+    if dict(chosen[0].where) == dict(gate.where):  # the very number asked for: nothing is missing from it
+        return scalars(gate, chosen, alpha, ())
+    weighed = scalars(gate, chosen, alpha, _left_out(gate, spec, measured))
+    return weighed if weighed.missing else replace(weighed, missing=_holes(gate, spec, chosen, measured))
 
 
 def matching(gate: GatePart, findings: Sequence[Finding]) -> list[Finding]:
@@ -98,6 +100,25 @@ def _left_out(gate: GatePart, spec: MetricSpec, measured: Measured) -> tuple[str
         and (gate.intersections == 2 or "intersection" not in f.where or "intersection" in gate.where)
     ]
     return tuple(f"Not covered: {reason}." for reason in dict.fromkeys(found))
+
+
+def _holes(gate: GatePart, spec: MetricSpec, chosen: Sequence[Finding], measured: Measured) -> str:
+    """Whole parts of what the gate covers that have no number: the probe broke off, or an attribute gave none.
+
+    Such a gate can fail by what was measured, but not pass.
+    """
+    mine = [f for f in measured.failures if f.target == measured.candidate]
+    broke = [f.reason for f in mine if not f.metrics and spec.id.startswith(f"{f.probe}.")]
+    have = {f.where.get(key) for f in chosen for key in ("attribute", "intersection")}
+    for failure in mine:
+        parts = [(key, failure.where[key]) for key in ("attribute", "intersection") if key in failure.where]
+        if spec.id not in failure.metrics or not parts or not _overlaps(gate.where, failure.where):
+            continue
+        key, part = parts[0]
+        covered = key == "attribute" or gate.intersections == 2 or key in gate.where
+        if covered and part not in have:
+            broke.append(failure.reason)
+    return "; ".join(dict.fromkeys(broke))
 
 
 def scalars(gate: GatePart, chosen: Sequence[Finding], alpha: float, notes: tuple[str, ...]) -> Weighed:

@@ -32,8 +32,8 @@ def test_from_a_table_to_a_verdict(table: Path, capsys: pytest.CaptureFixture[st
     assert main(["plan", "-q", "--format", "json"]) == 0
     said = capsys.readouterr().out
     foreseen = json.loads(said[said.index("{") :])
-    assert foreseen["will_run"] == ["quality.performance", "fairness.selection-rate", "fairness.error-rates"]
-    assert [row["probe"] for row in foreseen["cannot_run"]] == ["quality.calibration"]
+    assert {"quality.performance", "fairness.selection-rate", "fairness.error-rates"} <= {*foreseen["will_run"]}
+    assert "quality.calibration" in [row["probe"] for row in foreseen["cannot_run"]]
     assert foreseen["groups"]["sex"].keys() == {"Female", "Male"}
     ratio = foreseen["gates"][0]
     assert ratio["measurable"] is True

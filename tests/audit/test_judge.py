@@ -273,3 +273,36 @@ def test_a_record_prints_as_one_line():
     bare = audit(lambda X: y, np.zeros((400, 1)), y, groups={"sex": sex})
     assert "not judged" in repr(bare)
     assert "every gate passed" not in bare._repr_html_()
+
+
+def hole(**where: Any) -> Failure:
+    return Failure(probe="quality.test", target="candidate", reason="too few", metrics=(M,), where=where)
+
+
+def test_an_attribute_without_a_number_keeps_a_gate_over_all_of_them_from_passing():
+    fine = [share(M, 950, 1000, attribute="sex", group=g) for g in "fm"]
+    bad = [fine[0], share(M, 500, 1000, attribute="sex", group="m")]
+    over_all = {"metric": M, "min": 0.8}
+    assert judged([over_all], fine)[0].status is Status.PASS
+    lost = judged([over_all], fine, failures=[hole(attribute="race")])[0]
+    assert (lost.status, lost.reason.endswith("too few")) == (Status.NOT_MEASURED, True)
+    assert judged([over_all], bad, failures=[hole(attribute="race")])[0].status is Status.FAIL
+    only_sex = {**over_all, "where": {"attribute": "sex"}}
+    assert judged([only_sex], fine, failures=[hole(attribute="race")])[0].status is Status.PASS
+    one_group = hole(attribute="sex", group="x")
+    partly = judged([only_sex], fine, failures=[one_group])[0]
+    assert partly.status is Status.PASS
+    assert "Not covered" in partly.explanation
+    crossed = {**over_all, "intersections": 2}
+    assert judged([over_all], fine, failures=[hole(intersection="sex*race")])[0].status is Status.PASS
+    assert judged([crossed], fine, failures=[hole(intersection="sex*race")])[0].status is Status.NOT_MEASURED
+
+
+def test_what_a_probe_left_behind_when_it_crashed_cannot_pass_for_the_whole():
+    half = [share(M, 950, 1000, attribute="sex", group="f")]
+    crash = Failure(probe="quality.test", target="candidate", reason="it crashed: planted")
+    verdict = judged([{**GATE, "where": {"attribute": "sex"}}], half, failures=[crash])[0]
+    assert verdict.status is Status.NOT_MEASURED
+    assert "planted" in verdict.reason
+    exact = judged([GATE], [share(M, 950, 1000)], failures=[crash])[0]
+    assert exact.status is Status.PASS  # the very number asked for was measured before the crash
