@@ -13,7 +13,10 @@ from steelyard.audit.types import Direction, MetricSpec
 
 __all__ = ["WHERE_KEYS", "gate_errors", "gate_warnings", "reference_members"]
 
-WHERE_KEYS = ("attribute", "group", "intersection", "class", "severity", "eps", "fpr", "reference")
+WHERE_KEYS = (
+    "attribute", "group", "intersection", "class", "severity", "eps", "fpr", "reference",
+    "category", "term", "quantile", "score", "stratum",
+)  # fmt: skip
 
 
 def gate_errors(
@@ -154,7 +157,8 @@ def _where_errors(plan: Plan, source: PlanSource, i: int, gate: GatePart) -> Ite
     if attribute is not None and intersection is not None:
         hint = "keep one; where: {intersection: a*b} stands alone"
         yield source.error(at, f"gates[{i}].where has both attribute and intersection", hint)
-    if "group" in where and attribute is None and intersection is None:
+    found_by_search = "=" in str(where.get("group", ""))  # a subgroup such as "age=(20, 30] & sex=f" names its columns
+    if "group" in where and attribute is None and intersection is None and not found_by_search:
         yield source.error(at, f"gates[{i}].where.group has no attribute", "say of which attribute the group is")
     if gate.intersections == 2 and known and len(groups) < 2:
         message = f"gates[{i}].intersections is 2, but data.groups has {len(groups) or 'no'} attribute"

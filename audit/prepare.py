@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from steelyard.audit.errors import PlanError
@@ -58,7 +59,14 @@ def sense(source: PlanSource) -> Sense:
         recipes=recipe_names(),
         settings={kind.id: [field.name for field in fields(kind)] for kind in all_probes()},
     )
-    return Sense(probes=select(source.plan.probes), specs=specs)
+    probes = tuple(beside_the_plan(probe, source.base) for probe in select(source.plan.probes))
+    return Sense(probes=probes, specs=specs)
+
+
+def beside_the_plan(probe: Probe, base: Path) -> Probe:
+    """The probe with the files that its settings name looked for beside the plan, as every path in a plan is."""
+    named = {name: str(base / getattr(probe, name)) for name in probe.files if getattr(probe, name)}
+    return replace(probe, **named) if named else probe
 
 
 def prepare(source: PlanSource, *, trust_pickle: bool = False, progress: Progress) -> Prepared:

@@ -182,6 +182,7 @@ class Probe:
     requires: ClassVar[frozenset[Capability | Data]] = frozenset()
     tasks: ClassVar[frozenset[Task]] = frozenset(Task)
     metrics: ClassVar[tuple[MetricSpec, ...]] = ()
+    files: ClassVar[tuple[str, ...]] = ()  # settings that name a file: relative to the plan, known by its content
     reads_counts: ClassVar[bool] = False  # whether it can read a sample that was reduced to counts (`Sample.reduced`)
 
     @property

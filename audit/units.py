@@ -6,8 +6,9 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 
-from steelyard.audit.canonical import digest, generator, to_plain
+from steelyard.audit.canonical import digest, generator, sha256, to_plain
 from steelyard.audit.errors import NotApplicable, ProbeError, SteelyardError
 from steelyard.audit.store import UnitResult
 from steelyard.audit.target import Probe, References, Sample, Target
@@ -57,7 +58,7 @@ def unit_key(
     """A digest of all that a unit's findings depend on: equal keys mean equal findings."""
     return digest(
         {
-            "probe": [probe.id, probe.version, {f.name: to_plain(getattr(probe, f.name)) for f in fields(probe)}],
+            "probe": [probe.id, probe.version, {f.name: _setting(probe, f.name) for f in fields(probe)}],
             "target": [target.name, target.fingerprint],
             "references": [[name, t.fingerprint] for name, t in references.items()],
             "sample": [sample.fingerprint, sample.min_n, [[a, g.reference] for a, g in sample.groups.items()]],
@@ -65,6 +66,13 @@ def unit_key(
             "versions": versions,
         }
     )
+
+
+def _setting(probe: Probe, name: str) -> object:
+    value = getattr(probe, name)
+    if name in probe.files and value and Path(value).is_file():
+        return sha256(Path(value).read_bytes())
+    return to_plain(value)
 
 
 def run_unit(unit: Unit, sample: Sample, seed: int) -> UnitResult:

@@ -91,6 +91,8 @@ class IdentityTerms(Probe):
         ),
     )
 
+    files: ClassVar[tuple[str, ...]] = ("templates",)
+
     text: str = ""
     templates: str = ""
     draws: int = 4000
