@@ -9,6 +9,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import combinations, product
 from typing import Any
 
@@ -91,13 +92,7 @@ class Shareable:
 
     def text(self, text: str, where: Mapping[str, Scalar] | None = None) -> str:
         """`text` with an ellipsis for every number where it is about a small group, for counts where a hidden one."""
-        hides = self.hides(where or {})
-        if self.names is None or not (hides or _found(self.names, text)):
-            return text
-        every = hides or _found(self.small_names, text)
-        parts, names = self.names.split(text), self.names.findall(text)
-        masked = [(_NUMBER if every else _COUNT).sub("…", part) for part in parts]
-        return "".join(a + b for a, b in zip(masked, [*names, ""], strict=True))
+        return _masked(self.names, self.small_names, text, self.hides(where or {}))
 
     def detail(self, detail: Mapping[str, Scalar], where: Mapping[str, Scalar] | None = None) -> dict[str, Scalar]:
         """The detail of a finding or verdict: nothing of a hidden group, no rate where one is named, texts masked."""
@@ -109,6 +104,17 @@ class Shareable:
         return {k: self.text(v) if isinstance(v, str) else v for k, v in kept.items()}
 
 
+@lru_cache(maxsize=8192)  # a report says the same thing in many places, and names may be many
+def _masked(names: re.Pattern[str] | None, small: re.Pattern[str] | None, text: str, hides: bool) -> str:
+    if names is None or not (hides or _found(names, text)):
+        return text
+    every = hides or _found(small, text)
+    parts, found = names.split(text), names.findall(text)
+    masked = [(_NUMBER if every else _COUNT).sub("…", part) for part in parts]
+    return "".join(a + b for a, b in zip(masked, [*found, ""], strict=True))
+
+
+@lru_cache(maxsize=8192)
 def _found(pattern: re.Pattern[str] | None, text: str) -> bool:
     return pattern is not None and pattern.search(text) is not None
 

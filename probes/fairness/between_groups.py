@@ -137,8 +137,8 @@ def measure(
         for names in tuples:
             yield from _group_rates(probe, target, table, metric, rate, names, level, evidence)
     reference = tuple((a, g.reference) for a, g in sample.groups.items() if g.reference)
-    for statistic in statistics:
-        for where, scope in scopes(attributes, depth):
+    for where, scope in scopes(attributes, depth):
+        for statistic in statistics:
             kind: Kind = statistic.contrast
             if kind == "pairwise" and not pairwise and any(_width(table, names) > MAX_PAIRWISE for names in scope):
                 kind = "rest"

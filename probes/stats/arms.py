@@ -6,6 +6,7 @@ has the variance that the survey design has.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,8 +86,8 @@ def measure(table: CountTable, members: Array, rates: tuple[Rate, ...], family: 
     `family` (G,) numbers the attribute or intersection of a group: where a rate is small its design effect is taken
     no lower than the pooled one of its family, since a handful of events says nothing of a design.
     """
-    numerator = np.concatenate([np.kron(members, np.ravel(r.numerator).astype(float)) for r in rates])  # (J, F)
-    denominator = np.concatenate([np.kron(members, np.ravel(r.denominator).astype(float)) for r in rates])
+    numerator = np.concatenate([_spread(members, r.numerator) for r in rates])  # (J, F)
+    denominator = np.concatenate([_spread(members, r.denominator) for r in rates])
     counts = table.counts.ravel()
     below = denominator @ counts
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -108,6 +109,12 @@ def measure(table: CountTable, members: Array, rates: tuple[Rate, ...], family: 
         k=np.nan_to_num(p) * n, n=n, p=p, rows=rows,
         numerator=numerator, denominator=denominator, linear=linear, df=np.maximum(kish - 1, 1.0),
     )  # fmt: skip
+
+
+def _spread(members: Array, mask: Sequence[Sequence[bool]]) -> Array:
+    """(G, F) the label × decision cells of `mask` in the group cells of each group."""
+    inside = np.ravel(np.asarray(mask, dtype=np.float64))
+    return np.multiply.outer(members, inside).reshape(len(members), -1)
 
 
 def _effective(

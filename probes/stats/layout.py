@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -77,11 +78,7 @@ def lay_out(
     """Choose arms and contrasts. Raises ProbeError where no attribute of the scope has two usable groups."""
     if not rates or not scope:
         raise ProbeError("a comparison needs at least one rate and one attribute")
-    specs = look_up_rates(rates, table)
-    parts = [_part(table, attributes, contrast) for attributes in scope]
-    members = np.concatenate([part.members for part in parts])
-    family = np.repeat(np.arange(len(parts)), [len(part.members) for part in parts])
-    everything = measure(table, members, specs, family)
+    parts, members, family, everything = _measured(table, rates, scope, contrast == "rest")
     n = everything.n.reshape(len(rates), -1)  # (R, groups of every part)
     rows = members @ table.rows.sum(axis=(1, 2))
     first, second, untested, skipped, start = [], [], [], [], 0
@@ -121,6 +118,18 @@ def lay_out(
         untested=tuple(untested),
         skipped=tuple(skipped),
     )
+
+
+@lru_cache(maxsize=2)  # the statistics of one rate ask for the same arms one after another
+def _measured(
+    table: CountTable, rates: tuple[str, ...], scope: tuple[tuple[str, ...], ...], with_rest: bool
+) -> tuple[list[_Part], NDArray[np.float64], NDArray[np.int64], Arms]:
+    """The groups of every attribute of the scope, their masks (G, C), which attribute each is of, and their arms."""
+    specs = look_up_rates(rates, table)
+    parts = [_part(table, attributes, "rest" if with_rest else "pairwise") for attributes in scope]
+    members = np.concatenate([part.members for part in parts])
+    family = np.repeat(np.arange(len(parts)), [len(part.members) for part in parts])
+    return parts, members, family, measure(table, members, specs, family)
 
 
 def _part(table: CountTable, attributes: tuple[str, ...], contrast: Contrast) -> _Part:
