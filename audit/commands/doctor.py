@@ -38,6 +38,8 @@ EXTRAS = {
     "text": ("transformers", "tokenizers"),
     "explain": ("shap", "captum"),
     "private": ("opacus",),
+    "big": ("duckdb", "fsspec"),
+    "fair": ("fairlearn",),
 }
 MIN_PYTHON = (3, 11)
 MIN_MEMORY_GB = 1.5
