@@ -50,6 +50,7 @@ def assemble(
         attributes=tuple(prepared.samples.test.groups),
         candidate=prepared.candidate.name,
         table=table,
+        references=tuple(prepared.references),
     )
     verdicts = judge(prepared.plan, measured, prepared.specs, today=today) if judged else ()
     uncovered = uncovered_families(prepared.plan.required, findings, prepared.candidate.name)

@@ -28,6 +28,7 @@ class Measured:
     """All that the gates may look at. `table` fetches the bytes of an evidence digest.
 
     `gates` is how many share the error rate: Holm may ask of one of them a p-value as small as alpha / gates.
+    `references` are the models beside the candidate, whether or not anything was measured of them.
     """
 
     findings: Sequence[Finding]
@@ -37,6 +38,7 @@ class Measured:
     candidate: str
     table: Callable[[str], bytes]
     gates: int = 1
+    references: tuple[str, ...] = ()
 
 
 def judge(
@@ -98,7 +100,7 @@ def _verdict(
         p_pass=seen.p_pass,
         on_inconclusive=gate.on_inconclusive,
         on_not_refuted=gate.on_not_refuted,
-        detail=seen.detail,
+        detail={**seen.detail, "incomplete": True} if seen.missing and status is Status.FAIL else seen.detail,
     )
     notes = [*_explain(verdict, gate, plan.audit.alpha), *seen.notes]
     if status is Status.INCONCLUSIVE and seen.needed is not None:
@@ -115,17 +117,19 @@ def _sentence(text: str) -> str:
 def _status(gate: GatePart, spec: MetricSpec, alpha: float, seen: Weighed, p_fail: float | None) -> tuple[Status, str]:
     if seen.estimate is None or (p_fail is None and spec.reading != "disclosure" and _has_tolerance(gate)):
         return Status.NOT_MEASURED, seen.missing or "nothing measured"
-    if not _has_tolerance(gate):
-        return Status.REPORTED, "measured and shown; this gate sets no tolerance"
-    if spec.reading == "disclosure":
-        return Status.REPORTED, "a disclosure: the metric has no pass mark"
+    hole = f"nothing was compared in a part of what it covers: {seen.missing}"
+    if not _has_tolerance(gate) or spec.reading == "disclosure":
+        if seen.missing:
+            return Status.NOT_MEASURED, hole
+        why = "the metric has no pass mark" if _has_tolerance(gate) else "this gate sets no tolerance"
+        return Status.REPORTED, f"measured and shown; {why}"
     if p_fail is not None and p_fail <= alpha:
         return (
             Status.FAIL,
             f"the tolerance is broken (p {_p(p_fail)}, and {alpha:g} is enough)",
         )
     if seen.missing:
-        return Status.NOT_MEASURED, f"nothing was compared in a part of what it covers: {seen.missing}"
+        return Status.NOT_MEASURED, hole
     if spec.reading == "attack":
         return Status.NOT_REFUTED, "the attack did not break the tolerance, which does not prove that it holds"
     if seen.p_pass is not None and seen.p_pass <= alpha:

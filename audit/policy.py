@@ -80,8 +80,8 @@ def apply_waivers(
     """The verdicts with those that somebody answers for marked as waived.
 
     A waiver accepts a known result: it covers fail, inconclusive and not_refuted, up to and including the day it
-    expires. A gate that was not measured has no result to accept, so it is never waived. Of several waivers of
-    one gate the one that lasts longest counts.
+    expires. A gate that was not measured, in whole or in part, has no result to accept, so it is never waived. Of
+    several waivers of one gate the one that lasts longest counts.
     """
     valid: dict[int, WaiverPart] = {}
     for waiver in sorted(waivers, key=lambda w: w.expires):
@@ -92,7 +92,7 @@ def apply_waivers(
 
 
 def _waived(verdict: Verdict, waiver: WaiverPart) -> Verdict:
-    if verdict.status not in WAIVABLE:
+    if verdict.status not in WAIVABLE or verdict.detail.get("incomplete"):
         return verdict
     text = f"waived by {waiver.owner} until {waiver.expires.isoformat()}: {waiver.reason}"
     return replace(verdict, status=Status.WAIVED, waived_from=verdict.status, waiver=text)

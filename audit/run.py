@@ -190,13 +190,16 @@ def regate(folder: Path, source: PlanSource) -> Record:
         attributes=tuple(dict.fromkeys(group.attribute for group in old.sample.groups)),
         candidate=old.candidate().name,
         table=lambda key: read_evidence(folder, key),
+        references=tuple(card.name for card in old.targets if card.role == "reference"),
     )
     verdicts = judge(plan, measured, meant.specs)
     uncovered = uncovered_families(plan.required, old.findings, measured.candidate)
     broke = any(not failure.metrics for failure in old.failures)
-    changed = changed_gates(old.plan, plan.model_dump(mode="json"))
-    if changed:
-        verdicts = tuple(dataclasses.replace(v, exploratory=v.gate in changed) for v in verdicts)
+    now = plan.model_dump(mode="json")
+    changed, dropped = changed_gates(old.plan, now), dropped_demands(old.plan, now)
+    verdicts = tuple(dataclasses.replace(v, exploratory=bool(dropped) or v.gate in changed) for v in verdicts)
+    said = ["gates were changed after the run: " + ", ".join(map(str, sorted(changed)))] if changed else []
+    said += [f"taken out after the run: {', '.join(dropped)}"] if dropped else []
     return dataclasses.replace(
         old,
         plan={**old.plan, **{key: plan.model_dump(mode="json")[key] for key in ("gates", "required", "waivers")}},
@@ -204,7 +207,7 @@ def regate(folder: Path, source: PlanSource) -> Record:
         uncovered=uncovered,
         exit_code=exit_code(verdicts, uncovered, incomplete=broke),
         judged=True,
-        exploratory="" if not changed else "gates were changed after the run: " + ", ".join(map(str, sorted(changed))),
+        exploratory="; ".join(said),
     ).sealed()
 
 
@@ -213,11 +216,25 @@ def changed_gates(before: Any, after: Any) -> set[int]:
 
     Policies (`on_inconclusive`, `id`) are not part of a tolerance; alpha, which every gate shares, is.
     """
-    policy = {"id", "on_inconclusive", "on_not_refuted"}
-
-    def claim(gate: Any) -> bytes:
-        return canonical_json({key: value for key, value in gate.items() if key not in policy})
-
-    fixed = {claim(gate) for gate in before["gates"]}
+    fixed = {_claim(gate) for gate in before["gates"]}
     same_alpha = before["audit"]["alpha"] == after["audit"]["alpha"]
-    return {number for number, gate in enumerate(after["gates"], start=1) if not same_alpha or claim(gate) not in fixed}
+    return {
+        number for number, gate in enumerate(after["gates"], start=1) if not same_alpha or _claim(gate) not in fixed
+    }
+
+
+def dropped_demands(before: Any, after: Any) -> list[str]:
+    """What was asked before the run and is no longer: gates, and required families. Fewer gates are easier to pass."""
+    kept = {_question(gate) for gate in after["gates"]}
+    gates = [f"gate {i}" for i, gate in enumerate(before["gates"], start=1) if _question(gate) not in kept]
+    return gates + [f"required {name}" for name in before["required"] if name not in after["required"]]
+
+
+def _claim(gate: Any) -> bytes:
+    policy = {"id", "on_inconclusive", "on_not_refuted"}
+    return canonical_json({key: value for key, value in gate.items() if key not in policy})
+
+
+def _question(gate: Any) -> bytes:
+    """What a gate asks about, whatever tolerance it sets."""
+    return canonical_json({key: gate[key] for key in ("metric", "where", "intersections", "versus")})

@@ -25,10 +25,8 @@ def versus(gate: GatePart, spec: MetricSpec, alpha: float, measured: Measured) -
     models do, each at half of alpha, which is valid whatever their correlation, and wider.
     """
     margin = gate.not_worse_by or 0.0
-    names = sorted(
-        {f.target for f in measured.findings if f.target == gate.versus or f.target.startswith(f"{gate.versus}/")}
-    )
-    names = [name for name in names if name != measured.candidate]
+    beside = {*measured.references, *(f.target for f in measured.findings)} - {measured.candidate}
+    names = sorted(name for name in beside if name == gate.versus or name.startswith(f"{gate.versus}/"))
     if not names:
         return Weighed(missing=f"no reading of a reference called {gate.versus!r}")
     weighed = [_versus_one(gate, spec, name, margin, alpha, measured) for name in names]
@@ -41,6 +39,7 @@ def versus(gate: GatePart, spec: MetricSpec, alpha: float, measured: Measured) -
         p_fail=min(1.0, len(names) * min(w.p_fail for w in weighed if w.p_fail is not None)),
         p_pass=max(w.p_pass for w in weighed if w.p_pass is not None),
         detail={**weighed[worst].detail, "versus": names[worst], "references": len(names)},
+        missing="; ".join(dict.fromkeys(w.missing for w in weighed if w.missing)),
     )
 
 
@@ -64,10 +63,13 @@ def _unpaired(gate: GatePart, spec: MetricSpec, name: str, margin: float, alpha:
         return Weighed(missing=f"{spec.id} has no better direction, so nothing can be worse")
     theirs = replace(measured, candidate=name)
     try:
-        mine, limits = _limits_of(gate, spec, measured)
-        other, limits_other = _limits_of(gate, spec, theirs)
+        mine, limits, left_out = _limits_of(gate, spec, measured)
+        other, limits_other, left_out_there = _limits_of(gate, spec, theirs)
     except ProbeError as error:
         return Weighed(missing=error.message)
+    if left_out != left_out_there:
+        apart = ", ".join(sorted(left_out ^ left_out_there))
+        return Weighed(missing=f"different groups are large enough to compare in the two models: {apart}")
     sign = 1.0 if spec.direction is Direction.LOWER else -1.0
 
     def excess(level: float) -> tuple[float, float]:
@@ -90,7 +92,10 @@ def _unpaired(gate: GatePart, spec: MetricSpec, name: str, margin: float, alpha:
         ),
         p_fail=_smallest_alpha(lambda level: excess(level)[0] > margin),
         p_pass=_smallest_alpha(lambda level: excess(level)[1] <= margin),
-        notes=("Compared from two separate intervals, not row by row, so the evidence is weaker than it could be.",),
+        notes=(
+            "Compared from two separate intervals, not row by row, so the evidence is weaker than it could be.",
+            *((f"Not covered, too few rows: {'; '.join(sorted(left_out))}.",) if left_out else ()),
+        ),
     )
 
 
@@ -102,8 +107,8 @@ def _smallest_alpha(holds: Callable[[float], bool]) -> float:
 
 def _limits_of(
     gate: GatePart, spec: MetricSpec, measured: Measured
-) -> tuple[Estimate, Callable[[float], tuple[float, float]]]:
-    """The reading of one model and its limits at any confidence. Raises ProbeError where there is none."""
+) -> tuple[Estimate, Callable[[float], tuple[float, float]], frozenset[str]]:
+    """The reading of one model, its limits at any confidence, the groups left out. Raises ProbeError without one."""
     from steelyard.probes.stats.claims import interval
     from steelyard.probes.stats.joint import joint_of, reading_of
     from steelyard.probes.stats.table import CountTable
@@ -124,9 +129,10 @@ def _limits_of(
                 raise ProbeError("the contrast has no interval", where=spec.id)
             return estimate.low, estimate.high
 
-        return reading_of(reading), limits
+        left_out = {f"{'*'.join(names)} = {group}" for names, group, _ in reading.untested}
+        return reading_of(reading), limits, frozenset(left_out)
     chosen = [f for f in matching(gate, mine) if dict(f.where) == dict(gate.where)]
     basis = chosen[0].basis if len(chosen) == 1 else None
     if basis is None or isinstance(basis, Contrasts):
         raise ProbeError(why_missing(gate, spec, mine, measured))
-    return chosen[0].estimate, lambda level: interval(basis, level)
+    return chosen[0].estimate, lambda level: interval(basis, level), frozenset()

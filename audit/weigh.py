@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 __all__ = ["Weighed", "absolute", "basis_for", "matching", "scalars", "scope_of", "why_missing"]
 
 
+REST = "With this many groups each is compared with the pooled rest, not with every other group."
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weighed:
     """A gate's two p-values and the estimate that decides.
@@ -55,15 +58,28 @@ def absolute(gate: GatePart, spec: MetricSpec, alpha: float, measured: Measured)
 
 
 def matching(gate: GatePart, findings: Sequence[Finding]) -> list[Finding]:
-    """The finding whose `where` is the gate's, else all that it narrows (each group of an attribute, say)."""
+    """The finding whose `where` is the gate's, else all that it narrows (each group of an attribute, say).
+
+    With `intersections: 2` the gate covers the groups, not the one number over all rows, and intersections with them.
+    """
     wanted = dict(gate.where)
     exact = [f for f in findings if dict(f.where) == wanted]
-    if exact:
+    if exact and gate.intersections == 1:
         return exact
-    inside = [f for f in findings if wanted.items() <= dict(f.where).items()]
-    if gate.intersections == 1 and "intersection" not in wanted:
-        inside = [f for f in inside if "intersection" not in f.where]
+    inside = [f for f in findings if _covers(wanted, f.where, crossed=gate.intersections == 2)]
     return [f for f in inside if not f.detail.get("unknown")] or inside
+
+
+def _covers(wanted: Mapping[str, Scalar], have: Mapping[str, Scalar], *, crossed: bool) -> bool:
+    """Does a gate on `wanted` speak of a reading at `have`? `crossed`: also of intersections with its attribute."""
+    if "intersection" in have and "intersection" not in wanted:
+        if not crossed:
+            return False
+        named = wanted.get("attribute")
+        if named is not None and named not in str(have["intersection"]).split("*"):
+            return False
+        wanted = {key: value for key, value in wanted.items() if key != "attribute"}
+    return wanted.items() <= dict(have).items()
 
 
 def why_missing(gate: GatePart, spec: MetricSpec, mine: Sequence[Finding], measured: Measured) -> str:
@@ -109,14 +125,15 @@ def _holes(gate: GatePart, spec: MetricSpec, chosen: Sequence[Finding], measured
     """
     mine = [f for f in measured.failures if f.target == measured.candidate]
     broke = [f.reason for f in mine if not f.metrics and spec.id.startswith(f"{f.probe}.")]
-    have = {f.where.get(key) for f in chosen for key in ("attribute", "intersection")}
     for failure in mine:
-        parts = [(key, failure.where[key]) for key in ("attribute", "intersection") if key in failure.where]
-        if spec.id not in failure.metrics or not parts or not _overlaps(gate.where, failure.where):
-            continue
-        key, part = parts[0]
-        covered = key == "attribute" or gate.intersections == 2 or key in gate.where
-        if covered and part not in have:
+        there = dict(failure.where)
+        if spec.id not in failure.metrics or "group" in there or not there:
+            continue  # a group left out is a note; what is missing over all rows is another gate's
+        crossed = "intersection" in there and "intersection" not in gate.where
+        covered = (
+            _overlaps(gate.where, there) if not crossed else _covers(gate.where, there, crossed=gate.intersections == 2)
+        )
+        if covered and not any(there.items() <= dict(f.where).items() for f in chosen):
             broke.append(failure.reason)
     return "; ".join(dict.fromkeys(broke))
 
@@ -186,12 +203,13 @@ def _contrasts(gate: GatePart, findings: Sequence[Finding], alpha: float, measur
         estimate = printed.estimate
     detail = detail_of(joint)
     left_out = str(detail.get("untested", ""))
+    rest = basis.contrast == "rest" and not findings[0].metric.endswith("-to-rest")
     return Weighed(
         estimate=estimate,
         p_fail=claimed.fail_p,
         p_pass=claimed.pass_p,
         detail=detail,
-        notes=(f"Not covered, too few rows: {left_out}.",) if left_out else (),
+        notes=(*((REST,) if rest else ()), *((f"Not covered, too few rows: {left_out}.",) if left_out else ())),
         missing="; ".join(reason for _, reason in joint.skipped),
         needed=lambda: joint.needed_n(tolerance, alpha),
     )

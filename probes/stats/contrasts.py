@@ -146,7 +146,7 @@ class JointContrasts:
             raise ProbeError(f"the ratio of {names} is undefined: every contrast is 0 / 0 or a rate over 0")
         widest = int(np.nanargmin(value))
         upper = high.min()
-        if self.contrast == "pairwise":
+        if self.contrast != "reference":
             upper = min(1.0, upper)
         return self._widest(widest, float(value[widest]), float(low.min()), float(upper), turn=False)
 
@@ -243,7 +243,7 @@ class JointContrasts:
             raise ProbeError(f"a tolerance on a ratio is {tau}; it must be 0 or more")
         if tau == 0:
             return Claim(fail_p=1.0, pass_p=0.0)  # no rate is below nothing
-        both = self.contrast == "pairwise"  # otherwise only group against reference, or against the rest
+        both = self.contrast != "reference"  # a group above the rest is as far from parity as one below it
         everything = np.ones(self.m, dtype=bool)
         k1, n1, k2, n2 = self._counts(everything)
         z = score_z_ratio(k1, n1, k2, n2, tau)
@@ -328,7 +328,7 @@ def joint_contrasts(
 
 def _turned(layout: Layout, form: Form, contrast: Contrast) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     first, second = layout.first, layout.second
-    if contrast != "pairwise":
+    if contrast == "reference" or (contrast == "rest" and form == "difference"):
         return first, second
     gap = layout.arms.p[first] - layout.arms.p[second]
     turn = gap < 0 if form == "difference" else gap > 0

@@ -90,6 +90,6 @@ def _deciding(joint: JointContrasts) -> list[int]:
     rate, scope = layout.rates.index(widest.rate), layout.scope.index(widest.attributes)
     mine = [j for j in range(len(layout.names)) if layout.rate_of[j] == rate and layout.scope_of[j] == scope]
     if joint.contrast == "rest":
-        starts = set(joint.first.tolist())
+        starts = set(layout.first.tolist())  # the groups; the other side is the rest of each
         return [j for j in mine if j in starts]
     return mine

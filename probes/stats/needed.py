@@ -129,7 +129,7 @@ def _ask(joint: JointContrasts, p: Array, tau: float, alpha: float) -> _Question
         rest = np.unique(b)
         share = share.copy()
         share[rest] *= np.maximum(groups[joint.layout.scope_of[rest]] - 1, 1)
-    if ratio and joint.contrast == "pairwise":
+    if ratio and joint.contrast != "reference":
         a, b = np.concatenate([a, b]), np.concatenate([b, a])
     contrasts = int(a.size)
     families: tuple[NDArray[np.int64], ...] = ()

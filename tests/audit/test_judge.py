@@ -306,3 +306,55 @@ def test_what_a_probe_left_behind_when_it_crashed_cannot_pass_for_the_whole():
     assert "planted" in verdict.reason
     exact = judged([GATE], [share(M, 950, 1000)], failures=[crash])[0]
     assert exact.status is Status.PASS  # the very number asked for was measured before the crash
+
+
+def test_a_reference_of_the_family_without_a_reading_is_not_dropped():
+    import dataclasses
+
+    good = [share(M, 950, 1000), share(M, 900, 1000, target="baseline/a"), gain(0.05, 0.005, "baseline/a")]
+    assert judged([VERSUS], good)[0].status is Status.PASS
+    plan_gate = [GatePart.model_validate(VERSUS)]
+    plan = Plan.model_construct(audit=AuditPart(), data=DataPart(groups=["sex"]), gates=plan_gate, waivers=[])
+    measured = Measured(
+        findings=good, failures=(), inapplicable=(), attributes=("sex",), candidate="candidate",
+        table=lambda digest: b"", references=("baseline/a", "baseline/b"),
+    )  # fmt: skip
+    (verdict,) = judge(plan, measured, {M: spec(M)}, today=TODAY)
+    assert verdict.status is Status.NOT_MEASURED
+    assert "baseline/b" in verdict.reason
+    (alone,) = judge(plan, dataclasses.replace(measured, references=("baseline/a",)), {M: spec(M)}, today=TODAY)
+    assert alone.status is Status.PASS
+
+
+def test_intersections_are_covered_when_the_gate_says_so():
+    rows = [share(M, 950, 1000), share(M, 950, 1000, attribute="sex", group="f")]
+    rows += [share(M, 10, 1000, intersection="sex*race", group="f*b")]
+    for where in ({}, {"attribute": "sex"}):
+        gate = {**GATE, "where": where}
+        assert judged([gate], rows)[0].status is Status.PASS
+        assert judged([{**gate, "intersections": 2}], rows)[0].status is Status.FAIL
+    other = {**GATE, "where": {"attribute": "age"}, "intersections": 2}
+    assert judged([other], rows)[0].status is Status.NOT_MEASURED
+
+
+def test_a_class_without_a_number_is_a_hole_too():
+    rows = [share(M, 950, 1000, attribute="sex", **{"class": name}) for name in "ab"]
+    gate = {**GATE, "where": {"attribute": "sex"}}
+    assert judged([gate], rows)[0].status is Status.PASS
+    lost = judged([gate], rows, failures=[hole(attribute="sex", **{"class": "c"})])[0]
+    assert lost.status is Status.NOT_MEASURED
+
+
+def test_a_disclosure_with_a_hole_is_not_reported():
+    told = spec(M, Direction.NONE)
+    rows = [share(M, 5, 10, attribute="sex", group="f")]
+    assert judged([{"metric": M}], rows, specs=[told])[0].status is Status.REPORTED
+    lost = judged([{"metric": M}], rows, specs=[told], failures=[hole(attribute="race")])[0]
+    assert lost.status is Status.NOT_MEASURED
+
+
+def test_a_waiver_does_not_cover_what_was_not_measured_beside_a_failure():
+    waiver = {"gate": 1, "owner": "a@b.org", "expires": TODAY, "reason": "agreed"}
+    bad = [share(M, 500, 1000, attribute="sex", group="f")]
+    verdict = judged([GATE], bad, failures=[hole(attribute="race")], waivers=[waiver])[0]
+    assert verdict.status is Status.FAIL

@@ -284,6 +284,13 @@ def test_rule_1_fixed_before_the_run_and_exploratory_after(finished_run, tmp_pat
     assert "gate" in again["exploratory"]
     assert [v["exploratory"] for v in again["verdicts"]] == [True, False]
     assert again["verdicts"][0]["status"] == "inconclusive"
+    fewer = base / "fewer.yaml"
+    kept = [line for line in text.splitlines() if "selection-rate.difference" not in line]
+    fewer.write_text("\n".join(kept), encoding="utf-8")
+    assert main(["-q", "gate", str(finished_run), "--plan", str(fewer), "--format", "json"]) == 0
+    less = json.loads(capsys.readouterr().out)
+    assert "taken out after the run: gate 1" in less["exploratory"]
+    assert all(v["exploratory"] for v in less["verdicts"])
     assert verify(finished_run) == []  # looking again changes nothing
 
 

@@ -278,3 +278,18 @@ def test_one_person_many_rows_widens_the_interval():
 
     assert width(as_people) == pytest.approx(width(once), rel=0.1)
     assert width(as_rows) < 0.6 * width(once)
+
+
+@pytest.mark.parametrize("high", [0, 1])
+def test_one_group_of_many_that_differs_fails_a_ratio_whichever_side_it_is_on(high):
+    """With more than 20 groups each is compared with the pooled rest, and a group above it counts like one below."""
+    rng = np.random.default_rng(9)
+    state = np.repeat([f"s{i:02}" for i in range(22)], 300)
+    rate = np.where(state == "s05", 0.95 if high else 0.26, 0.5)
+    decisions = (rng.uniform(size=len(state)) < rate).astype(int)
+    gate = {"metric": f"{SELECTION}.ratio", "min": 0.8}
+    record = measured(decisions, decisions, {"state": state}, probes=[SELECTION], gates=[gate])
+    (verdict,) = record.verdicts
+    assert verdict.status is Status.FAIL
+    assert "pooled rest" in verdict.explanation
+    assert verdict.estimate.value == pytest.approx(0.53, abs=0.05)
