@@ -183,16 +183,12 @@ class Binomial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Normal:
-    """An estimate that is normal (Student's t with `df`) on `scale`; `se` is its standard error on that scale.
-
-    `skew` is the skewness of its error, for which the t is corrected (`probes/stats/skew.py`); 0 is no correction.
-    """
+    """An estimate that is normal (Student's t with `df`) on `scale`; `se` is its standard error on that scale."""
 
     value: float
     se: float
     df: float
     scale: Literal["identity", "logit", "log"] = "identity"
-    skew: float = 0.0
     kind: Literal["normal"] = "normal"
 
 

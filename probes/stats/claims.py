@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from steelyard.audit.errors import ProbeError
 from steelyard.audit.types import Binomial, Deviation, Normal, Status
-from steelyard.probes.stats.skew import straighten, unstraighten
 
 if TYPE_CHECKING:
     from steelyard.probes.stats.needed import Needed
@@ -65,10 +64,9 @@ def interval(basis: ScalarBasis, level: float = 0.95) -> tuple[float, float]:
         low, high = clopper_pearson(basis.successes, basis.trials, level)
         return float(low), float(high)
     if isinstance(basis, Normal):
-        t = -_t_quantile((1 - level) / 2, basis.df)
-        below, above = unstraighten(t, basis.skew) * basis.se, -unstraighten(-t, basis.skew) * basis.se
+        reach = -_t_quantile((1 - level) / 2, basis.df) * basis.se
         middle = _to_scale(basis.value, basis.scale)
-        return _from_scale(middle - below, basis.scale), _from_scale(middle + above, basis.scale)
+        return _from_scale(middle - reach, basis.scale), _from_scale(middle + reach, basis.scale)
     m = len(basis.quantiles)
     reach = basis.quantiles[min(m - 1, math.ceil(level * (m - 1)))]
     return basis.value - reach, basis.value + reach
@@ -142,7 +140,7 @@ def _beyond(basis: Deviation, distance: float) -> float:
 def _t(basis: Normal, bound: float) -> float:
     gap = _to_scale(basis.value, basis.scale) - _to_scale(bound, basis.scale)
     if basis.se > 0:
-        return straighten(gap / basis.se, basis.skew)
+        return gap / basis.se
     return math.copysign(math.inf, gap) if gap else 0.0
 
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from steelyard.audit.types import Basis, Binomial, Deviation, Estimate, Normal
 from steelyard.probes.stats.linearised import Design, effective_counts
-from steelyard.probes.stats.skew import unstraighten
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,16 +42,15 @@ class Measured:
     basis: Basis | None
 
 
-def _limits(value: float, se: float, df: float, scale: Scale, level: float, skew: float) -> tuple[float, float]:
+def _limits(value: float, se: float, df: float, scale: Scale, level: float) -> tuple[float, float]:
     from scipy.special import expit, logit, stdtrit
 
-    t = float(stdtrit(df, 0.5 + level / 2))
-    below, above = unstraighten(t, skew) * se, -unstraighten(-t, skew) * se
+    reach = float(stdtrit(df, 0.5 + level / 2)) * se
     if scale == "log":
-        return value * math.exp(-below), value * math.exp(above)
+        return value * math.exp(-reach), value * math.exp(reach)
     if scale == "logit":
-        return float(expit(logit(value) - below)), float(expit(logit(value) + above))
-    return value - below, value + above
+        return float(expit(logit(value) - reach)), float(expit(logit(value) + reach))
+    return value - reach, value + reach
 
 
 def linear(
@@ -66,9 +64,8 @@ def linear(
     scale: Scale = "identity",
     lower: float = -math.inf,
     upper: float = math.inf,
-    skew: float = 0.0,
 ) -> Measured:
-    """An estimate with Student's t interval from its linearised `variance` (on its own scale), corrected for `skew`.
+    """An estimate with Student's t interval from its linearised `variance` (on its own scale).
 
     The standard error goes to `scale` by the delta method: se / v for the logarithm, se / (v (1 - v)) for the logit.
     Printed limits are cut at `lower` and `upper`, where the quantity ends; the basis is not.
@@ -87,12 +84,12 @@ def linear(
         return Measured(estimate=bare, basis=None)
     slope = {"identity": 1.0, "log": value, "logit": value * (1 - value)}[scale]
     se = math.sqrt(variance) / slope
-    low, high = _limits(value, se, df, scale, level, skew)
+    low, high = _limits(value, se, df, scale, level)
     estimate = Estimate(
         value=value, low=max(low, lower), high=min(high, upper), level=level, n=design.n, method=method,
         n_effective=n_effective,
     )  # fmt: skip
-    return Measured(estimate=estimate, basis=Normal(value=value, se=se, df=df, scale=scale, skew=skew))
+    return Measured(estimate=estimate, basis=Normal(value=value, se=se, df=df, scale=scale))
 
 
 def mean(
@@ -104,7 +101,7 @@ def mean(
     upper: float = math.inf,
     scale: Scale = "identity",
 ) -> Measured:
-    """The mean of `values` (n,), each within [lower, upper], with a (cluster-)linearised, skew-corrected t interval.
+    """The mean of `values` (n,), each within [lower, upper], with a (cluster-)linearised Student t interval.
 
     Where all values are equal the sample shows no spread; if the values are bounded the interval then comes from
     `unseen`, else there is none.
@@ -117,14 +114,13 @@ def mean(
         far = max(upper - value, value - lower)
         if math.isfinite(far):
             return unseen(value, far, design.kish, design, level=level, lower=lower, upper=upper)
-        variance, skew = 0.0, 0.0
+        variance = 0.0
     else:
-        variance, skew = design.variance(values - value), design.skewness(values - value)
-    start = "mean" if design.plain else "weighted or clustered mean, linearised variance"
+        variance = design.variance(values - value)
+    method = "mean, Student t" if design.plain else "weighted or clustered mean, linearised variance, Student t"
     return linear(
-        value, variance, design.units - 1.0, design, level=level, method=f"{start}, Student t corrected for skewness",
-        scale=scale, lower=lower, upper=upper, skew=skew,
-    )  # fmt: skip
+        value, variance, design.units - 1.0, design, level=level, method=method, scale=scale, lower=lower, upper=upper
+    )
 
 
 def unseen(
