@@ -293,3 +293,26 @@ def test_one_group_of_many_that_differs_fails_a_ratio_whichever_side_it_is_on(hi
     assert verdict.status is Status.FAIL
     assert "pooled rest" in verdict.explanation
     assert verdict.estimate.value == pytest.approx(0.53, abs=0.05)
+
+
+def test_a_model_is_not_compared_with_a_reference_over_other_groups():
+    """The candidate selects too few of group c for its PPV to be tested; the reference's PPV there is."""
+    group = np.repeat(list("abc"), 1000)
+    labels = np.tile([0, 1], 1500)
+    all_right, few = labels.copy(), labels.copy()
+    few[group == "c"] = 0
+    few[np.flatnonzero((group == "c") & (labels == 0))[:29]] = 1  # 29 chosen, all of them wrongly
+    frame = pd.DataFrame({"row": np.arange(3000)})
+    record = audit(
+        decide(few),
+        frame,
+        labels,
+        groups={"g": group},
+        positive=1,
+        references={"ref": decide(all_right)},
+        probes=[ERRORS],
+        gates=[{"metric": f"{ERRORS}.ppv-difference", "versus": "ref", "not_worse_by": 0.15}],
+    )
+    (verdict,) = record.verdicts
+    assert verdict.status is Status.NOT_MEASURED
+    assert "g = c" in verdict.reason
