@@ -106,7 +106,7 @@ def _gates(
             raise PlanError(f"gates[{index}].{key}: {first['msg']}", where="audit()") from None
     known = [kind.id for kind in all_probes()]
     plan = Plan.model_construct(
-        target=TargetPart(kind="python"), data=data, references=references, probes=list(known), gates=made
+        target=TargetPart(kind="python"), data=data, references=list(references), probes=list(known), gates=made
     )
     source = PlanSource(plan=plan, text="", path=Path("audit()"), base=Path())
     raise_all(gate_errors(plan, source, metrics=specs, chosen=known, known=known, recipes=references))

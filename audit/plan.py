@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from steelyard.audit.canonical import digest
 
@@ -18,6 +18,7 @@ __all__ = [
     "DataPart",
     "GatePart",
     "Plan",
+    "ReferencePart",
     "ReportPart",
     "TargetPart",
     "WaiverPart",
@@ -55,14 +56,25 @@ class TargetPart(_Part):
     threshold: float | None = Field(None, description="Decide positive where the score is at least this.")
     trust_pickle: bool = Field(False, description="Open a .pkl or .joblib file after a scan; it can run code.")
     trusted: list[str] = Field(default_factory=list, description="Extra types a .skops file may hold.")
+    settings: dict[str, Any] = Field(default_factory=dict, description="recipe: its settings, such as `epochs: 12`.")
+    revision: str | None = Field(None, description="transformers: the hub commit; a hub id needs one.")
+    trust_remote_code: bool = Field(False, description="transformers: run code that the model's folder brings.")
+    head: Literal["classifier", "causal", "masked"] | None = Field(
+        None, description="transformers: what the model is asked to be; default: what its config says."
+    )
 
 
 class DataPart(_Part):
     """The data: which file, what the columns mean."""
 
     dataset: str | None = Field(None, description="A bundled data set instead of files: `adult` or `digits`.")
-    train: str | None = Field(None, description="The training table (CSV or parquet), for references.")
+    train: str | None = Field(None, description="The training table (CSV, parquet, images, text), for references.")
     test: str | None = Field(None, description="The table the audit is measured on.")
+    held_out: float | None = Field(
+        None, gt=0, lt=1, description="Without data.test: the share of data.train that is held out, by the seed."
+    )
+    text: str | None = Field(None, description="The column with the text, where the inputs are texts.")
+    labels: str | None = Field(None, description="IDX images: the file with the labels of data.train or data.test.")
     label: str | None = Field(None, description="The column with the true outcome.")
     positive: Scalar | None = Field(None, description="The favourable value of the label.")
     groups: list[str] = Field(default_factory=list, description="Protected attributes, as columns.")
@@ -71,7 +83,9 @@ class DataPart(_Part):
     cluster: str | None = Field(None, description="The person (or other unit) a row belongs to.")
     weight: str | None = Field(None, description="Survey weights.")
     id: str | None = Field(None, description="A row id; duplicates are refused.")
-    task: Literal["binary", "multiclass", "regression"] | None = Field(None, description="Default: inferred.")
+    task: Literal["binary", "multiclass", "regression", "language"] | None = Field(
+        None, description="Default: inferred."
+    )
     min_n: int = Field(30, ge=2, description="The least n of a group for inference.")
     reduce_above: int = Field(
         2_000_000, ge=1, description="A parquet table of predictions with more rows is counted, not read whole."
@@ -116,6 +130,22 @@ class ReportPart(_Part):
 
 
 ProbeEntry = str | dict[str, dict[str, Any]]
+ReferenceEntry = str | dict[str, dict[str, Any]]  # a recipe's name, or {name: {variant: …, as: …, its settings}}
+
+
+class ReferencePart(_Part):
+    """One entry of `references`: {cnn: {variant: robust, as: hardened, epochs: 12}}, or a name alone."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, populate_by_name=True)
+
+    name: str
+    variant: str = "standard"
+    called: str = Field("", alias="as", description="How findings call it; default: the recipe's id.")
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The recipe's own settings."""
+        return dict(self.model_extra or {})
 
 
 class Plan(_Part):
@@ -124,13 +154,26 @@ class Plan(_Part):
     audit: AuditPart = Field(default_factory=AuditPart)
     target: TargetPart
     data: DataPart
-    references: list[str] = Field(default_factory=list)
+    references: list[ReferenceEntry] = Field(default_factory=list)
     probes: Annotated[list[ProbeEntry], Field(min_length=1)]
     gates: Annotated[list[GatePart], Field(min_length=1)]
     required: list[str] = Field(default_factory=list)
     waivers: list[WaiverPart] = Field(default_factory=list)
     standards: list[str] = Field(default_factory=list)
     report: ReportPart = Field(default_factory=ReportPart)
+
+    @field_validator("references")
+    @classmethod
+    def _one_name_each(cls, entries: list[ReferenceEntry]) -> list[ReferenceEntry]:
+        if any(not isinstance(entry, str) and len(entry) != 1 for entry in entries):
+            raise ValueError("each entry is a recipe's name, or one name with its settings: cnn: {epochs: 12}")
+        return entries
+
+    @property
+    def named_references(self) -> tuple[ReferencePart, ...]:
+        """The entries of `references`, one way or the other of writing them."""
+        named = [(entry, {}) if isinstance(entry, str) else next(iter(entry.items())) for entry in self.references]
+        return tuple(ReferencePart(**{"name": name, **settings}) for name, settings in named)
 
     @property
     def digest(self) -> str:

@@ -151,12 +151,15 @@ def _column_errors(data: DataPart, source: PlanSource) -> Iterator[PlanError]:
 
 def _reference_errors(plan: Plan, source: PlanSource, recipes: Sequence[str]) -> Iterator[PlanError]:
     names = sorted({*recipes, *(recipe.split("/", 1)[0] for recipe in recipes)})
-    for i, name in enumerate(plan.references):
-        if not reference_members(name, recipes):
-            hint = did_you_mean(name, names, f"there are {', '.join(names) or 'none installed'}")
-            yield source.error(("references", i), f"references[{i}] {name!r} is unknown", hint)
-        elif name in plan.references[:i]:
-            yield source.error(("references", i), f"references[{i}] {name!r} is there twice", "keep one of them")
+    entries = plan.named_references
+    for i, entry in enumerate(entries):
+        earlier = [(e.called or e.name, e.variant) for e in entries[:i]]
+        if not reference_members(entry.name, recipes):
+            hint = did_you_mean(entry.name, names, f"there are {', '.join(names) or 'none installed'}")
+            yield source.error(("references", i), f"references[{i}] {entry.name!r} is unknown", hint)
+        elif (entry.called or entry.name, entry.variant) in earlier:
+            hint = "keep one of them" if isinstance(plan.references[i], str) else "tell them apart by as: a name"
+            yield source.error(("references", i), f"references[{i}] {entry.name!r} is there twice", hint)
     if plan.references and plan.data.train is None and plan.data.dataset is None:
         hint = "references are trained; name the training table, or remove the references"
         yield source.error(("references",), "references need data.train", hint)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 
 from steelyard.audit.errors import PlanError
-from steelyard.audit.plan import GatePart, Plan
+from steelyard.audit.plan import GatePart, Plan, ReferencePart
 from steelyard.audit.plan_source import PlanSource, did_you_mean
 from steelyard.audit.policy import better, is_contrast
 from steelyard.audit.types import Direction, MetricSpec
@@ -49,6 +49,16 @@ def gate_errors(
 def reference_members(name: str, recipes: Sequence[str]) -> frozenset[str]:
     """The recipes that a reference's name stands for: itself, its family's, or the one of that last name."""
     return frozenset(r for r in recipes if r == name or r.startswith(f"{name}/") or r.endswith(f"/{name}"))
+
+
+def _called(entry: ReferencePart, recipes: Sequence[str]) -> frozenset[str]:
+    """What findings call the members of one entry of `references`."""
+    members = reference_members(entry.name, recipes)
+    return (
+        members
+        if not entry.called
+        else frozenset({entry.called, *(f"{entry.called}/{m.rpartition('/')[2]}" for m in members)})
+    )
 
 
 def gate_warnings(plan: Plan, source: PlanSource, metrics: Mapping[str, MetricSpec]) -> Iterator[str]:
@@ -126,11 +136,13 @@ def _versus_errors(
     if gate.not_worse_by is None:
         message = f"gates[{i}].not_worse_by is missing beside versus"
         yield source.error((*at, "versus"), message, "say how much worse is still acceptable, such as 0.01, or 0")
-    there = frozenset[str]().union(*(reference_members(name, recipes) for name in plan.references))
+    entries = plan.named_references
+    listed_names = [entry.called or entry.name for entry in entries]
+    there = frozenset[str]().union(*(_called(entry, recipes) for entry in entries))
     named = frozenset(name for name in there if name == gate.versus or name.startswith(f"{gate.versus}/"))
     if not named:
-        listed = ", ".join(plan.references) or "none"
-        hint = did_you_mean(gate.versus, sorted({*plan.references, *there}), f"these are {listed}; add it there")
+        listed = ", ".join(listed_names) or "none"
+        hint = did_you_mean(gate.versus, sorted({*listed_names, *there}), f"these are {listed}; add it there")
         yield source.error((*at, "versus"), f"gates[{i}].versus {gate.versus!r} is not in references", hint)
     if spec is not None and spec.direction is Direction.NONE:
         message = f"gates[{i}].versus is on {spec.id}, which has no better direction"

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from steelyard.audit.console import Progress
     from steelyard.models.cache import TrainingCard
     from steelyard.models.data.load import Samples
+    from steelyard.models.recipes.recipe import Recipe
 
-__all__ = ["Prepared", "Sense", "numeric_versions", "prepare", "sense"]
+__all__ = ["Prepared", "Sense", "chosen_recipes", "numeric_versions", "prepare", "sense"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +79,8 @@ def prepare(source: PlanSource, *, trust_pickle: bool = False, progress: Progres
     meant = sense(source)
     progress.start("reading the data", None)
     samples = load_samples(plan.data, target=plan.target, base=source.base)
-    samples = replace(samples, test=with_reference_groups(samples.test, plan.data.reference_groups))
+    test = with_reference_groups(samples.test, plan.data.reference_groups)
+    samples = replace(samples, test=replace(test, training=samples.train))
     progress.start("loading the candidate", None)
     candidate = load_target(
         plan.target,
@@ -109,21 +111,36 @@ def with_reference_groups(sample: Sample, named: Mapping[str, str]) -> Sample:
 def train_references(plan: Plan, samples: Samples, progress: Progress) -> tuple[References, dict[str, TrainingCard]]:
     """Every reference the plan names, trained on the training rows or taken from the cache."""
     from steelyard.models.cache import train_reference
-    from steelyard.models.recipes.registry import resolve
 
-    recipes = [recipe for name in plan.references for recipe in resolve(name)]
-    recipes = list(dict.fromkeys(recipes))
+    recipes = chosen_recipes(plan, samples.train)
     if recipes and samples.train is None:
         raise PlanError("references are trained on data.train, and the plan names none", hint="add data.train")
     targets: dict[str, Target] = {}
     cards: dict[str, TrainingCard] = {}
     progress.start("training references", len(recipes))
-    for recipe in recipes:
-        progress.advance(recipe.id)
+    for name, recipe in recipes.items():
+        progress.advance(name)
         assert samples.train is not None  # noqa: S101 (checked above)
-        target, card = train_reference(recipe, samples.train, plan.audit.seed)
+        target, card = train_reference(recipe, samples.train, plan.audit.seed, name=name)
         targets[target.name], cards[target.name] = target, card
     return References(targets), cards
+
+
+def chosen_recipes(plan: Plan, train: Sample | None) -> dict[str, Recipe]:
+    """The recipes of the plan's references, by the name that findings call them. Raises PlanError where two are one."""
+    from steelyard.models.recipes.registry import resolve
+
+    modality, task = (None, None) if train is None else (train.modality, train.task)
+    chosen: dict[str, Recipe] = {}
+    for entry in plan.named_references:
+        found = resolve(entry.name, variant=entry.variant, settings=entry.settings, modality=modality, task=task)
+        for recipe in found:
+            called = entry.called if len(found) == 1 else f"{entry.called}/{recipe.name}"
+            name = called if entry.called else recipe.id
+            if chosen.get(name, recipe) != recipe:
+                raise PlanError(f"two references are called {name!r}", hint="tell them apart by as: a name")
+            chosen[name] = recipe
+    return chosen
 
 
 def arrange(

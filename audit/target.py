@@ -7,12 +7,13 @@ favourable decision. A regressor answers with numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from steelyard.audit.canonical import FrozenMap
 from steelyard.audit.types import (
+    DECIDING,
     Capability,
     Data,
     Failure,
@@ -28,7 +29,16 @@ if TYPE_CHECKING:
     from numpy.random import Generator
     from numpy.typing import NDArray
 
-__all__ = ["Groups", "Probe", "References", "Sample", "Target"]
+__all__ = [
+    "Groups",
+    "LanguageTarget",
+    "NetworkTarget",
+    "Probe",
+    "References",
+    "Sample",
+    "Target",
+    "TrainableTarget",
+]
 
 UNKNOWN = "unknown"
 
@@ -75,6 +85,63 @@ class Target(Protocol):
         ...
 
 
+@runtime_checkable
+class NetworkTarget(Target, Protocol):
+    """A classifier that can be looked into. Each method is there for the capability of its name.
+
+    Inputs are what `Sample.inputs` holds; images are (n, height, width) or (n, channels, height, width) in [0, 1].
+    """
+
+    def logits(self, inputs: Any) -> NDArray[np.float64]:
+        """`Capability.LOGITS`: (n, classes) scores before the softmax."""
+        ...
+
+    def gradients(self, inputs: Any, labels: NDArray[np.int64]) -> NDArray[np.float64]:
+        """`Capability.GRADIENTS`: of each row's cross-entropy at `labels` (n,), in the shape of the numeric inputs."""
+        ...
+
+    def embed(self, inputs: Any) -> NDArray[np.float64]:
+        """`Capability.EMBED`: (n, d) what the last layer before the classes sees."""
+        ...
+
+
+@runtime_checkable
+class LanguageTarget(Target, Protocol):
+    """A language model: `scoring` says whether it predicts a token from those before it or from those around it."""
+
+    @property
+    def scoring(self) -> Literal["causal", "masked"]:
+        """Causal: log p(token | those before). Masked: log p(token | all others), one masked at a time."""
+        ...
+
+    def tokenize(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        """The token ids of each text, without special tokens."""
+        ...
+
+    def loglikelihood(self, texts: Sequence[str], prefixes: Sequence[str] | None = None) -> list[NDArray[np.float64]]:
+        """`Capability.LOGLIKELIHOOD`: for each text the natural log-probability of each of its tokens (tokens,).
+
+        A prefix is given to the model and not scored. A causal model without a prefix begins at its own start token;
+        where it has none, the first token of a text is NaN, since nothing comes before it.
+        """
+        ...
+
+    def generate(
+        self, prompts: Sequence[str], *, max_tokens: int = 32, temperature: float = 0.0, seed: int = 0
+    ) -> list[str]:
+        """`Capability.GENERATE`: what follows each prompt, without it. Temperature 0 takes the likeliest token."""
+        ...
+
+
+@runtime_checkable
+class TrainableTarget(Target, Protocol):
+    """A model that can be trained again in the same way on other rows (`Capability.FIT_AGAIN`)."""
+
+    def fit_again(self, train: Sample, seed: int) -> Target:
+        """A model trained as this one was, on `train`. The same sample and seed give the same one."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Groups:
     """One protected attribute: `codes` (n,) into `levels`. Missing values are the level "unknown", never dropped.
@@ -118,6 +185,7 @@ class Sample:
     notes: tuple[str, ...] = ()  # what a reader must know of how the rows came to be: rows dropped, values missing
     answers: tuple[str, ...] = ()  # columns of `inputs` that are not features but predictions, in a table of decisions
     reduced: Any = None  # `models.data.reduced.Reduced`: how many rows each entry stands for, and their sums
+    training: Sample | None = field(default=None, repr=False)  # the rows of data.train; not in the fingerprint
 
     @property
     def n(self) -> int:
@@ -144,6 +212,8 @@ class Sample:
             found.add(Data.LABELS)
         if self.groups:
             found.add(Data.GROUPS)
+        if self.training is not None:
+            found.add(Data.TRAINING)
         return frozenset(found)
 
 
@@ -180,7 +250,7 @@ class Probe:
     id: ClassVar[str]
     version: ClassVar[int] = 1
     requires: ClassVar[frozenset[Capability | Data]] = frozenset()
-    tasks: ClassVar[frozenset[Task]] = frozenset(Task)
+    tasks: ClassVar[frozenset[Task]] = DECIDING
     metrics: ClassVar[tuple[MetricSpec, ...]] = ()
     files: ClassVar[tuple[str, ...]] = ()  # settings that name a file: relative to the plan, known by its content
     reads_counts: ClassVar[bool] = False  # whether it can read a sample that was reduced to counts (`Sample.reduced`)

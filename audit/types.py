@@ -14,6 +14,7 @@ from typing import Literal
 from steelyard.audit.canonical import FrozenMap, sha256
 
 __all__ = [
+    "DECIDING",
     "Basis",
     "Binomial",
     "Capability",
@@ -62,15 +63,20 @@ class Data(StrEnum):
 
     LABELS = "labels"
     GROUPS = "groups"
-    TRAINING = "training"
+    TRAINING = "training"  # the rows that the candidate was trained on: `Sample.training`
 
 
 class Task(StrEnum):
-    """What kind of answer the model gives."""
+    """What kind of answer the model gives. `language`: it scores or writes text, and decides nothing."""
 
     BINARY = "binary"
     MULTICLASS = "multiclass"
     REGRESSION = "regression"
+    LANGUAGE = "language"
+
+
+# The tasks with a decision about each row: what a probe or a recipe is for, where it does not say.
+DECIDING = frozenset({Task.BINARY, Task.MULTICLASS, Task.REGRESSION})
 
 
 class Modality(StrEnum):

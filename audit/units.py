@@ -5,15 +5,18 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from steelyard.audit.canonical import digest, generator, sha256, to_plain
 from steelyard.audit.errors import NotApplicable, ProbeError, SteelyardError
 from steelyard.audit.store import UnitResult
 from steelyard.audit.target import Probe, References, Sample, Target
-from steelyard.audit.types import Capability, Failure, Finding, Inapplicable
+from steelyard.audit.types import Capability, Data, Failure, Finding, Inapplicable
 from steelyard.models.threads import one_thread
+
+# What asks the model itself, and so needs the process where it lives.
+_AT_THE_MODEL = frozenset(Capability) - {Capability.PREDICT, Capability.PREDICT_PROBA}
 
 __all__ = ["Unit", "misfit", "run_unit", "run_units", "unit_key", "whole_failure"]
 
@@ -62,6 +65,9 @@ def unit_key(
             "target": [target.name, target.fingerprint],
             "references": [[name, t.fingerprint] for name, t in references.items()],
             "sample": [sample.fingerprint, sample.min_n, [[a, g.reference] for a, g in sample.groups.items()]],
+            "training": sample.training.fingerprint
+            if sample.training is not None and Data.TRAINING in probe.requires
+            else None,
             "seed": seed,
             "versions": versions,
         }
@@ -128,7 +134,7 @@ def run_units(
     Units are independent and each has its own named generator, so neither jobs nor order changes a number. A probe that
     puts new questions to the model runs in this process: the model itself need not survive the way to another.
     """
-    sent = [unit for unit in units if Capability.QUERY not in unit.probe.requires] if jobs > 1 else []
+    sent = [unit for unit in units if not unit.probe.requires & _AT_THE_MODEL] if jobs > 1 else []
     sent = sent if len(sent) > 1 else []
     away = {unit.key for unit in sent}
     for unit in [unit for unit in units if unit.key not in away]:
@@ -136,6 +142,8 @@ def run_units(
         done(result)
         yield result
     if sent:
+        if not any(Data.TRAINING in unit.probe.requires for unit in sent):
+            sample = replace(sample, training=None)  # not worth the way to every worker
         yield from _run_in_workers(sent, sample, seed=seed, jobs=jobs, done=done)
 
 

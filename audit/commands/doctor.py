@@ -34,8 +34,10 @@ CORE = {
     "picklescan": "picklescan",
 }
 EXTRAS = {
-    "torch": ("torch", "safetensors"),
-    "text": ("transformers", "tokenizers"),
+    "torch": ("torch", "safetensors", "accelerate"),
+    "text": ("transformers", "tokenizers", "peft"),
+    "onnx": ("onnxruntime",),
+    "search": ("optuna",),
     "explain": ("shap", "captum"),
     "private": ("opacus",),
     "big": ("duckdb", "fsspec"),

@@ -46,8 +46,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
 
 def _foresee(source: PlanSource, *, trust_pickle: bool, progress: Progress) -> dict[str, Any]:
     from steelyard.audit.policy import resolve_gates
-    from steelyard.audit.prepare import prepare, sense
-    from steelyard.models.recipes.registry import resolve
+    from steelyard.audit.prepare import chosen_recipes, prepare, sense
 
     meant = sense(source)
     plan = source.plan
@@ -57,7 +56,6 @@ def _foresee(source: PlanSource, *, trust_pickle: bool, progress: Progress) -> d
         replace(source, plan=plan.model_copy(update=alone)), trust_pickle=trust_pickle, progress=progress
     )
     sample = prepared.samples.test
-    recipes = dict.fromkeys(recipe for name in plan.references for recipe in resolve(name))
     return {
         "plan": str(source.path),
         "plan_digest": plan.digest,
@@ -67,7 +65,7 @@ def _foresee(source: PlanSource, *, trust_pickle: bool, progress: Progress) -> d
         "task": sample.task.value,
         "n": sample.n,
         "groups": _groups(sample),
-        "references": [recipe.id for recipe in recipes],
+        "references": list(chosen_recipes(plan, prepared.samples.train)),
         "uncovered": [
             name for name in plan.required if name not in {u.probe.id.split(".", 1)[0] for u in prepared.units}
         ],

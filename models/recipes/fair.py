@@ -230,6 +230,7 @@ class FairLogistic(ExponentiatedGradient):
 
     name: ClassVar[str] = "logistic"
     variant: ClassVar[str] = "fair"
+    alias: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,6 +239,7 @@ class FairBoosting(ThresholdOptimizer):
 
     name: ClassVar[str] = "boosting"
     variant: ClassVar[str] = "fair"
+    alias: ClassVar[bool] = True
 
 
 FAIR: tuple[Recipe, ...] = (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from steelyard.audit.errors import PlanError, TargetError
 from steelyard.audit.target import Sample
-from steelyard.audit.types import Scalar, Task
+from steelyard.audit.types import DECIDING, Modality, Scalar, Task
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,14 +22,17 @@ class Recipe:
     """A way to train a reference. Its fields are its settings; `version` grows when the same data gives another one.
 
     A subclass is a frozen dataclass that sets the class variables and writes `fit`. What `fit` returns is a
-    scikit-learn estimator that takes `Sample.inputs` as they are, answers with class names, and can be saved by skops.
+    scikit-learn estimator that takes `Sample.inputs` as they are, answers with class names, and can be saved by skops;
+    or a network (`models.networks.network.Network`), which is saved as safetensors.
     """
 
     family: ClassVar[str]
     name: ClassVar[str]
-    variant: ClassVar[str] = "standard"
+    variant: ClassVar[str] = "standard"  # another one is found by its family, its id, or the plain name with `variant:`
+    alias: ClassVar[bool] = False  # the family's name does not bring it: another name for one of its members
     version: ClassVar[int] = 1
-    tasks: ClassVar[frozenset[Task]] = frozenset(Task)
+    tasks: ClassVar[frozenset[Task]] = DECIDING
+    modalities: ClassVar[frozenset[Modality]] = frozenset({Modality.TABULAR})
     summary: ClassVar[str] = ""
     libraries: ClassVar[tuple[str, ...]] = ()  # what it needs beyond the core, by import name
     extra: ClassVar[str] = ""  # the extra of Steelyard that brings them

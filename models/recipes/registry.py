@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from functools import cache
 from importlib.metadata import entry_points
+from typing import Any
 
 from steelyard.audit.errors import PlanError, PluginError
+from steelyard.audit.types import Modality, Task
 from steelyard.models.recipes.boosting import Boosting
 from steelyard.models.recipes.fair import FAIR
 from steelyard.models.recipes.logistic import Logistic
@@ -16,7 +20,6 @@ __all__ = ["PLUGIN_GROUP", "RECIPES", "all_recipes", "recipe_names", "resolve"]
 
 PLUGIN_GROUP = "steelyard.recipes"
 RECIPES: tuple[Recipe, ...] = (Logistic(), Boosting(), *FAIR)
-_LATER = ("robust", "private")
 
 
 @cache
@@ -29,41 +32,87 @@ def all_recipes() -> tuple[Recipe, ...]:
 
 
 def recipe_names() -> tuple[str, ...]:
-    """Every name that `resolve` knows: families, ids, and short names that one recipe alone has. No variants."""
-    recipes = [recipe for recipe in all_recipes() if recipe.variant == "standard"]
-    short = [recipe.name for recipe in recipes]
+    """Every name that `resolve` knows: families, ids, and short names that one plain recipe alone has."""
+    recipes = [recipe for recipe in all_recipes() if not recipe.alias]
+    short = [recipe.name for recipe in recipes if recipe.variant == "standard"]
     families = dict.fromkeys(recipe.family for recipe in recipes)
     ids = [recipe.id for recipe in recipes]
     return tuple(dict.fromkeys([*families, *ids, *(name for name in short if short.count(name) == 1)]))
 
 
-def resolve(name: str, *, variant: str = "standard", where: str = "references") -> tuple[Recipe, ...]:
+def resolve(
+    name: str,
+    *,
+    variant: str = "standard",
+    settings: Mapping[str, Any] | None = None,
+    modality: Modality | None = None,
+    task: Task | None = None,
+    where: str = "references",
+) -> tuple[Recipe, ...]:
     """The recipes that `name` means: "baseline" is its whole family, "baseline/logistic" and "logistic" one of it.
 
-    Raises PlanError, with the nearest name there is, for a name or a variant that is not known or not available yet,
-    and where a library that the recipe needs is not installed.
+    "robust/cnn" and "cnn" with the variant "robust" are the same. `settings` replace the recipe's own. Of a family only
+    those for the `modality` and the `task` are taken, where these are given.
+    Raises PlanError, with the nearest name there is, for a name, a variant or a setting that is not known, a family of
+    which nothing fits, and where a library that the recipe needs is not installed.
     """
     recipes = all_recipes()
-    if variant != "standard" and not any(recipe.variant == variant for recipe in recipes):
-        later = " yet" if variant in _LATER else ""
-        known = ", ".join(repr(v) for v in dict.fromkeys(recipe.variant for recipe in recipes))
-        raise PlanError(f"the variant {variant!r} is not available{later}", where=where, hint=f"there are {known}")
-    found = tuple(r for r in recipes if r.variant == variant and name in {r.family, r.id, r.name})
+    if variant != "standard":
+        _check_variant(name, variant, recipes, where)
+        found = tuple(r for r in recipes if r.variant == variant and r.name == name.rpartition("/")[2])
+    else:
+        found = tuple(
+            r
+            for r in recipes
+            if not r.alias and (name in {r.family, r.id} or (name == r.name and r.variant == "standard"))
+        )
+    if not found:
+        close = difflib.get_close_matches(name, recipe_names(), n=1, cutoff=0.5)
+        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(recipe_names())}"
+        raise PlanError(f"no recipe is called {name!r}", where=where, hint=hint)
+    if len(found) > 1 or name == found[0].family:
+        found = _fitting(name, found, modality, task, where)
     for recipe in found:
         recipe.check_installed(where)
-    if found:
-        return found
-    if variant != "standard" and name in recipe_names():
-        have = ", ".join(r.name for r in recipes if r.variant == variant)
-        raise PlanError(f"{name!r} has no variant {variant!r}", where=where, hint=f"{have} have one")
-    if name.partition("/")[0] in _LATER:
-        known = ", ".join(repr(known) for known in recipe_names())
-        raise PlanError(
-            f"references of the family {name!r} are not available yet", where=where, hint=f"there are {known}"
-        )
-    close = difflib.get_close_matches(name, recipe_names(), n=1, cutoff=0.5)
-    hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(recipe_names())}"
-    raise PlanError(f"no recipe is called {name!r}", where=where, hint=hint)
+    return tuple(_with_settings(recipe, settings or {}, where) for recipe in found)
+
+
+def _check_variant(name: str, variant: str, recipes: Sequence[Recipe], where: str) -> None:
+    short = name.rpartition("/")[2]
+    of_variant = [r.name for r in recipes if r.variant == variant]
+    if not of_variant:
+        known = ", ".join(repr(v) for v in dict.fromkeys(recipe.variant for recipe in recipes))
+        raise PlanError(f"the variant {variant!r} is not known", where=where, hint=f"there are {known}")
+    if short not in of_variant and any(short == r.name for r in recipes):
+        hint = f"{', '.join(of_variant)} have one"
+        raise PlanError(f"{name!r} has no variant {variant!r}", where=where, hint=hint)
+
+
+def _fitting(
+    name: str, found: tuple[Recipe, ...], modality: Modality | None, task: Task | None, where: str
+) -> tuple[Recipe, ...]:
+    fit = tuple(
+        r for r in found if (modality is None or modality in r.modalities) and (task is None or task in r.tasks)
+    )
+    if not fit:
+        there = ", ".join(f"{r.id} ({', '.join(sorted(r.modalities))})" for r in found)
+        what = " ".join(str(x) for x in (modality, task) if x is not None)
+        raise PlanError(f"nothing of {name!r} fits {what} data", where=where, hint=f"it has {there}")
+    return fit
+
+
+def _with_settings(recipe: Recipe, settings: Mapping[str, Any], where: str) -> Recipe:
+    """The recipe with the plan's settings. A recipe checks their values itself, when it is made."""
+    known = [f.name for f in fields(recipe)]
+    for key in settings:
+        if key not in known:
+            close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+            hint = f"did you mean {close[0]!r}?" if close else f"its settings are {', '.join(known) or 'none'}"
+            raise PlanError(f"{recipe.id} has no setting {key!r}", where=where, hint=hint)
+    try:
+        return replace(recipe, **settings)
+    except (TypeError, ValueError) as error:
+        raise PlanError(f"{recipe.id}: {' '.join(str(error).split())[:200]}", where=where) from error
 
 
 def _plugins() -> list[Recipe]:

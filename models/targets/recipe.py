@@ -28,7 +28,15 @@ def recipe_target(
         raise PlanError("names no recipe", where="target.name", hint="write name: boosting, for instance")
     if part.threshold is not None:
         raise PlanError("a recipe takes no threshold", where="target.threshold", hint="leave it out")
-    recipes = resolve(part.name, variant=part.variant, where="target.name")
+    modality = None if train is None else train.modality
+    recipes = resolve(
+        part.name,
+        variant=part.variant,
+        settings=part.settings,
+        modality=modality,
+        task=sample.task,
+        where="target.name",
+    )
     if len(recipes) > 1:
         ids = " or ".join(recipe.id for recipe in recipes)
         raise PlanError(f"{part.name!r} is a family of {len(recipes)}", where="target.name", hint=f"say {ids}")

@@ -16,7 +16,7 @@ import skops.io as sio
 from steelyard.audit.errors import PlanError, PluginError, TargetError, UnsafeArtifact
 from steelyard.audit.plan import DataPart
 from steelyard.audit.target import Sample
-from steelyard.audit.types import Task
+from steelyard.audit.types import Modality, Task
 from steelyard.models import cache as cache_module
 from steelyard.models.cache import ModelCache, default_cache, train_reference
 from steelyard.models.data.arrays import sample_from_arrays
@@ -141,13 +141,22 @@ def test_names_resolve() -> None:
 def test_unknown_names() -> None:
     with pytest.raises(PlanError, match=r"no recipe is called 'bosting'; did you mean 'boosting'\?"):
         resolve("bosting")
-    for family in ("robust", "private", "robust/smoothing"):
-        with pytest.raises(PlanError, match=f"'{family}' are not available yet; there are 'baseline'"):
-            resolve(family)
-    with pytest.raises(PlanError, match="the variant 'robust' is not available yet; there are 'standard', 'fair'"):
-        resolve("boosting", variant="robust")
+    with pytest.raises(PlanError, match="no recipe is called 'smoothed'; "):
+        resolve("smoothed")
+    with pytest.raises(PlanError, match="the variant 'smoothed' is not known; there are 'standard', 'fair'"):
+        resolve("boosting", variant="smoothed")
     with pytest.raises(PlanError, match="no recipe is called 'fair/reweighing'"):
         resolve("fair/reweighing")
+    with pytest.raises(PlanError, match=r"nothing of 'fair' fits tabular regression data; it has fair/"):
+        resolve("fair", modality=Modality.TABULAR, task=Task.REGRESSION)
+    with pytest.raises(PlanError, match=r"baseline/boosting has no setting 'max_itr'; did you mean 'max_iter'\?"):
+        resolve("boosting", settings={"max_itr": 3})
+
+
+def test_settings_replace_the_recipes_own() -> None:
+    (recipe,) = resolve("boosting", settings={"max_iter": 3})
+    assert recipe.settings["max_iter"] == 3
+    assert resolve("boosting")[0].settings["max_iter"] != 3
 
 
 class Entry:

@@ -1,0 +1,1 @@
+"""How networks are trained: one loop, its objectives, augmentation, search, and many models as one program."""

@@ -1,0 +1,1 @@
+"""What a language model prefers to say of whom."""

@@ -1,0 +1,1 @@
+"""What a model gives away about the rows it was trained on."""
