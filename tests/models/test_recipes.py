@@ -149,14 +149,14 @@ def test_unknown_names() -> None:
         resolve("fair/reweighing")
     with pytest.raises(PlanError, match=r"nothing of 'fair' fits tabular regression data; it has fair/"):
         resolve("fair", modality=Modality.TABULAR, task=Task.REGRESSION)
-    with pytest.raises(PlanError, match=r"baseline/boosting has no setting 'max_itr'; did you mean 'max_iter'\?"):
-        resolve("boosting", settings={"max_itr": 3})
+    with pytest.raises(PlanError, match=r"baseline/boosting has no setting 'iteration'; did you mean 'iterations'\?"):
+        resolve("boosting", settings={"iteration": 3})
 
 
 def test_settings_replace_the_recipes_own() -> None:
-    (recipe,) = resolve("boosting", settings={"max_iter": 3})
-    assert recipe.settings["max_iter"] == 3
-    assert resolve("boosting")[0].settings["max_iter"] != 3
+    (recipe,) = resolve("boosting", settings={"iterations": 3})
+    assert recipe.settings["iterations"] == 3
+    assert resolve("boosting")[0].settings["iterations"] != 3
 
 
 class Entry:
