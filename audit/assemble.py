@@ -9,16 +9,19 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from steelyard.audit.judge import Measured, judge
 from steelyard.audit.policy import exit_code
 from steelyard.audit.prepare import Prepared, numeric_versions
-from steelyard.audit.record import GroupCount, Record, SampleCard, TargetCard
+from steelyard.audit.record import GroupCount, Record, SampleCard, TargetCard, TrainedCard
 from steelyard.audit.store import UnitResult
 from steelyard.audit.target import Sample, Target
 from steelyard.audit.types import Finding, Task
 from steelyard.audit.units import whole_failure
+
+if TYPE_CHECKING:
+    from steelyard.models.cache import TrainingCard
 
 __all__ = ["assemble", "environment", "uncovered_families"]
 
@@ -71,8 +74,20 @@ def assemble(
         judged=judged,
         versions=versions,
         evidence=dict(sorted(evidence.items())),
-        environment={**(origin or {}), **environment(ordered)},
+        environment={**(origin or {}), **environment(ordered), "training": _spent(prepared)},
     ).sealed()
+
+
+def _spent(prepared: Prepared) -> dict[str, dict[str, Any]]:
+    """What each reference's training cost when it was trained, which may have been on another day."""
+    return {
+        name: {
+            "cpu_seconds": round(card.seconds, 2),
+            "from_cache": card.cached,
+            **{key: value for key, value in getattr(card, "cost", {}).items() if key != "cpu_seconds"},
+        }
+        for name, card in prepared.cards.items()
+    }
 
 
 def uncovered_families(required: Sequence[str], findings: Sequence[Finding], candidate: str) -> tuple[str, ...]:
@@ -93,11 +108,26 @@ def _cards(prepared: Prepared) -> tuple[TargetCard, ...]:
             capabilities=tuple(sorted(str(c) for c in target.capabilities)),
             description=str(getattr(target, "description", "")),
             settings=dict(trained.settings) if trained is not None else {},
+            training=None if trained is None else _trained(prepared, trained),
         )
 
     return (
         card(prepared.candidate, "candidate"),
         *(card(target, "reference") for target in prepared.references.values()),
+    )
+
+
+def _trained(prepared: Prepared, card: TrainingCard) -> TrainedCard:
+    train = prepared.samples.train
+    assert train is not None  # noqa: S101 (a reference was trained on it)
+    return TrainedCard(
+        recipe=card.recipe,
+        seed=card.seed,
+        n_train=card.n_train,
+        data=train.fingerprint,
+        metrics=card.metrics,
+        curves=getattr(card, "curves", {}),
+        notes=card.notes,
     )
 
 

@@ -17,14 +17,34 @@ from steelyard.audit.canonical import FrozenMap, canonical_json, digest, to_plai
 from steelyard.audit.errors import IntegrityError
 from steelyard.audit.types import Failure, Finding, Inapplicable, Scalar, Verdict
 
-__all__ = ["SCHEMA", "GroupCount", "Record", "SampleCard", "TargetCard"]
+__all__ = ["SCHEMA", "GroupCount", "Record", "SampleCard", "TargetCard", "TrainedCard"]
 
 SCHEMA = "steelyard.record/1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedCard:
+    """How a reference came to be. `metrics` are on the training rows, `curves` hold one value an epoch.
+
+    What the training cost depends on the machine and stands in the record's environment, under `training`.
+    """
+
+    recipe: str
+    seed: int
+    n_train: int
+    data: str  # the fingerprint of the training rows
+    metrics: Mapping[str, float] = field(default_factory=FrozenMap)
+    curves: Mapping[str, tuple[float, ...]] = field(default_factory=FrozenMap)
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "metrics", FrozenMap(self.metrics))
+        object.__setattr__(self, "curves", FrozenMap(self.curves))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TargetCard:
-    """One model of the audit: the candidate or a reference."""
+    """One model of the audit: the candidate or a reference. `training` is there where Steelyard trained it."""
 
     name: str
     role: str  # "candidate" or "reference"
@@ -34,6 +54,7 @@ class TargetCard:
     capabilities: tuple[str, ...]
     description: str = ""
     settings: Mapping[str, Scalar] = field(default_factory=FrozenMap)
+    training: TrainedCard | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "settings", FrozenMap(self.settings))

@@ -189,12 +189,17 @@ class Binomial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Normal:
-    """An estimate that is normal (Student's t with `df`) on `scale`; `se` is its standard error on that scale."""
+    """An estimate that is normal (Student's t with `df`) on `scale`; `se` is its standard error on that scale.
+
+    On the scale `square` its square is the normal number: it is a root mean square. `skew` is the skewness of the error
+    there, for which the t is corrected (`probes/stats/skew.py`); 0 is no correction.
+    """
 
     value: float
     se: float
     df: float
-    scale: Literal["identity", "logit", "log"] = "identity"
+    scale: Literal["identity", "logit", "log", "square"] = "identity"
+    skew: float = 0.0
     kind: Literal["normal"] = "normal"
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from steelyard.reports.charts import forest
 from steelyard.reports.frontier import draw
 from steelyard.reports.numbers import number
+from steelyard.reports.references_view import draw_curves
 from steelyard.reports.reliability import reliability
 from steelyard.reports.view import View
 
@@ -63,6 +64,7 @@ def _environment() -> Environment:
     environment.filters["forest"] = lambda metric: Markup(forest(metric))  # noqa: S704 (escapes its own text)
     environment.filters["reliability"] = lambda metric: Markup(reliability(metric))  # noqa: S704 (likewise)
     environment.filters["frontier"] = lambda frontier: Markup(draw(frontier))  # noqa: S704 (likewise)
+    environment.filters["epochs"] = lambda line: Markup(draw_curves(line))  # noqa: S704 (likewise)
     environment.filters["inline"] = Markup  # our own style and script files, nothing else
     environment.filters["number"] = number
     return environment

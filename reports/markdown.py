@@ -54,6 +54,13 @@ def render_markdown(view: View) -> str:
         columns = ("Model", "Accuracy", *frontier.scopes, "Better on both counts")
         places = [(p.name, p.accuracy, *p.disparities, p.better) for p in frontier.places]
         lines += [f"### {escape(frontier.title)}", "", *_table(columns, places), ""]
+    if view.references.balances:
+        head_words = ("Reference", "Beside", "Clearly better", "Clearly worse", "No clear difference", "Training")
+        sides = [
+            (b.name, b.against, "; ".join(b.gains) or "–", "; ".join(b.costs) or "–", b.open, b.price)
+            for b in view.references.balances
+        ]
+        lines += ["## What each reference gains and what it costs", "", *_table(head_words, sides), ""]
     lines += ["## Not tested, and why", "", *_gaps((*view.untested.failures, *view.untested.inapplicable)), ""]
     if view.untested.suppression:
         lines += [f"Groups not shown: {escape(view.untested.suppression)}.", ""]

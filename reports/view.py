@@ -10,6 +10,7 @@ from steelyard.audit.types import Status
 from steelyard.reports.findings_view import families
 from steelyard.reports.frontier import Frontier, frontiers
 from steelyard.reports.gaps_view import gaps, untested
+from steelyard.reports.references_view import ReferencesView, references_view
 from steelyard.reports.scope_view import reproduction, scope, thresholds, thresholds_set, waivers
 from steelyard.reports.sections import Banner, Fact, Family, Gap, GateRow, Headline, Scope, Untested, Waiver
 from steelyard.reports.shareable import plan_part, shareable
@@ -37,6 +38,7 @@ class View:
     thresholds_set: str
     families: tuple[Family, ...]
     frontiers: tuple[Frontier, ...]
+    references: ReferencesView
     untested: Untested
     waivers: tuple[Waiver, ...]
     reproduction: tuple[Fact, ...]
@@ -64,6 +66,7 @@ def build_view(record: Record, evidence: Mapping[str, bytes] | None = None) -> V
         thresholds_set=thresholds_set(shared),
         families=families(shared, evidence or {}),
         frontiers=frontiers(shared),
+        references=references_view(shared),
         untested=untested(shared),
         waivers=waivers(shared),
         reproduction=reproduction(shared),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
 
-from steelyard.audit.record import SCHEMA, GroupCount, Record, SampleCard, TargetCard
+from steelyard.audit.record import SCHEMA, GroupCount, Record, SampleCard, TargetCard, TrainedCard
 from steelyard.audit.types import (
     Binomial,
     Direction,
@@ -340,6 +340,17 @@ def make_record(*, full: bool = False, hostile: bool = True) -> Record:
             fingerprint=f"{i}a" * 32,
             capabilities=("predict", "predict_proba"),
             description="Gradient boosting" if i != 1 else "Logistic regression",
+            training=None
+            if i == 0
+            else TrainedCard(
+                recipe=name,
+                seed=7,
+                n_train=3000,
+                data="5c" * 32,
+                metrics={"accuracy": 0.8712},
+                curves={"loss": (0.69, 0.51, 0.44, 0.41)},
+                notes=("the fit did not converge within its iterations",),
+            ),
         )
         for i, name in enumerate(TARGETS)
     )
