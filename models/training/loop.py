@@ -1,0 +1,436 @@
+"""The one training loop: any network, any objective, on Hugging Face Accelerate."""
+
+from __future__ import annotations
+
+import math
+import resource
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from steelyard.audit.errors import TargetError
+from steelyard.models.networks.determinism import draw_seed, seeded, torch_threads
+from steelyard.models.training.batches import Batch, Rows
+from steelyard.models.training.checkpoint import (
+    Checkpoint,
+    Interruption,
+    current_folder,
+    interruptible,
+    training_key,
+)
+from steelyard.models.training.curves import Curves
+from steelyard.models.training.objective import Objective, cross_entropy
+from steelyard.models.training.schedule import rate_factor
+from steelyard.models.training.settings import Settings
+from steelyard.models.training.watch import Advance, Watch, current_watch
+
+__all__ = ["Backward", "Batch", "Curves", "Hooks", "Objective", "Rows", "Settings", "cross_entropy", "train_network"]
+
+Backward = Callable[[Tensor], None]
+StepHook = Callable[[nn.Module, Batch, Objective, Backward], Tensor]
+EpochHook = Callable[[nn.Module, int], Mapping[str, float] | str | None]
+_CHECKPOINT_EVERY = 30.0  # seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hooks:
+    """Where other ways to train take part.
+
+    `step` does what one batch needs in the place of `backward(objective(module, batch))`, and returns the loss: a
+    weight perturbation or several ascents (call `backward` once or more; the gradients add up). `after_step` is called
+    when the weights have moved; `after_epoch` with the module and the epoch (from 1): what it returns joins the curves,
+    and a string stops the training and is noted.
+    """
+
+    step: StepHook | None = None
+    after_step: Callable[[nn.Module], None] | None = None
+    after_epoch: EpochHook | None = None
+
+
+def train_network(
+    module: nn.Module,
+    rows: Rows,
+    settings: Settings,
+    *,
+    seed: int,
+    objective: Objective = cross_entropy,
+    folder: Path | None = None,
+    watch: Watch | None = None,
+    hooks: Hooks | None = None,
+    validate: Objective | None = None,
+) -> Curves:
+    """Train `module` in place on `rows` and return its curves; it ends on the CPU, in eval mode, with the best weights.
+
+    The same seed gives the same weights (bit for bit on a CPU). With a `folder` the training leaves a checkpoint there
+    when it is interrupted, and every half minute; the same call takes it up again and ends as if nothing had been.
+    `validate` is the loss on held-back rows (with `settings.patience`), by default the objective.
+    Raises TargetError where the loss is NaN before one epoch is done, and where not even one row fits the memory.
+    """
+    with torch_threads(settings.threads), seeded(seed, "training"), interruptible() as flag:
+        training = _Training(
+            module,
+            rows,
+            settings,
+            seed,
+            objective,
+            validate or objective,
+            hooks or Hooks(),
+            watch or current_watch(),
+            flag,
+        )
+        return training.run(folder or current_folder())
+
+
+@dataclass(slots=True)
+class _State:
+    """How far a training is; all of it goes into the checkpoint."""
+
+    epoch: int = 0  # done
+    step: int = 0  # done in the current epoch
+    total: float = 0.0  # Σ weight · loss of the current epoch
+    weight: float = 0.0
+    best_loss: float = math.inf
+    best: int = 0
+    waited: int = 0
+    batch: int = 0
+    stopped: bool = False
+    epochs: list[dict[str, float]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+class _Training:
+    """One training at work."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        rows: Rows,
+        settings: Settings,
+        seed: int,
+        objective: Objective,
+        validate: Objective,
+        hooks: Hooks,
+        watch: Watch | None,
+        flag: Interruption,
+    ) -> None:
+        self.plain, self.settings, self.seed = module, settings, seed
+        self.objective, self.validate, self.hooks, self.watch, self.flag = objective, validate, hooks, watch, flag
+        rows = rows.balanced() if settings.balance else rows
+        self.rows, self.held = rows.split(settings.validation, seed) if settings.patience else (rows, None)
+        if settings.dropout is not None:
+            for part in module.modules():
+                if isinstance(part, nn.Dropout):
+                    part.p = settings.dropout
+        self.accelerator = _accelerator(settings)
+        self.optimizer = _optimizer(module, settings)
+        self.model, self.stepper = self.accelerator.prepare(module, self.optimizer)
+        self.state = _State(batch=settings.batch)
+        self.processes = self.accelerator.num_processes
+        self.chunk = settings.batch * settings.accumulate * self.processes
+        self.steps = math.ceil(len(self.rows) / self.chunk)
+        self.good: dict[str, Tensor] | None = None  # the weights to go back to
+        self.started = time.process_time()
+        self.saved = time.monotonic()
+
+    def run(self, folder: Path | None) -> Curves:
+        """All epochs, or those that a checkpoint leaves."""
+        self.checkpoint = None if folder is None else Checkpoint(folder=folder, key=self._key())
+        self._take_up()
+        resumed = self.state.epoch
+        self.model.train()
+        try:
+            while self.state.epoch < self.settings.epochs and not self.state.stopped:
+                self._epoch()
+        except KeyboardInterrupt:
+            self._keep()
+            raise
+        finally:
+            self._unwrap()
+        if self.good is not None and self.state.best != self.state.epoch:
+            self.plain.load_state_dict(self.good)
+        self._keep()
+        return self._curves(resumed)
+
+    def _epoch(self) -> None:
+        state, total = self.state, self.steps * self.settings.epochs
+        order = self.rows.order(self.seed, state.epoch)
+        while state.step < self.steps:
+            chunk = order[state.step * self.chunk : (state.step + 1) * self.chunk]
+            at = state.epoch * self.steps + state.step
+            factor = rate_factor(at, total, warmup=self.settings.warmup, schedule=self.settings.schedule)
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.settings.lr * factor
+            loss, weight = self._step(chunk, at)
+            if not math.isfinite(loss):
+                self._give_up(f"the loss became {loss}")
+                return
+            state.step += 1
+            state.total += loss * weight
+            state.weight += weight
+            self._tell()
+        state.epochs.append({"loss": state.total / state.weight, "rate": self.settings.lr * factor})
+        state.step, state.total, state.weight = 0, 0.0, 0.0
+        state.epoch += 1
+        self._judge()
+
+    def _step(self, chunk: Tensor, at: int) -> tuple[float, float]:
+        """One optimizer step over the rows `chunk`: its mean loss and the sum of the rows' weights.
+
+        Where the device's memory does not hold a batch, the batch halves for good; the step stays the same.
+        """
+        mine = chunk[self.accelerator.process_index :: self.processes]
+        mine = mine if len(mine) else chunk[:1]
+        while True:
+            torch.manual_seed(draw_seed(self.seed, f"step:{at}"))
+            try:
+                loss, weight = self._backward(mine)
+                break
+            except torch.OutOfMemoryError as error:
+                self._halve(error)
+        self._regularise()
+        self.stepper.step()
+        self.stepper.zero_grad()
+        if self.hooks.after_step is not None:
+            self.hooks.after_step(self.model)
+        return loss, weight
+
+    def _backward(self, mine: Tensor) -> tuple[float, float]:
+        whole = 1.0 if self.rows.weights is None else float(self.rows.weights[mine].sum())
+        loss = 0.0
+        parts = mine.split(self.state.batch)
+        for place, part in enumerate(parts):
+            batch = self.rows.batch(part, self.accelerator.device, self.settings.label_smoothing)
+            if self.settings.augment is not None:
+                batch = replace(batch, inputs=self.settings.augment(batch.inputs))
+            share = len(part) / len(mine) if self.rows.weights is None else float(batch.weights.sum()) / whole
+
+            def backward(value: Tensor, share: float = share) -> None:
+                self.accelerator.backward(value * share)
+
+            if place < len(parts) - 1:
+                with self.accelerator.no_sync(self.model):
+                    loss += float(self._one(batch, backward)) * share
+            else:
+                loss += float(self._one(batch, backward)) * share
+        return loss, float(len(mine)) if self.rows.weights is None else whole
+
+    def _one(self, batch: Batch, backward: Backward) -> Tensor:
+        if self.hooks.step is not None:
+            return self.hooks.step(self.model, batch, self.objective, backward).detach()
+        loss = self.objective(self.model, batch)
+        backward(loss)
+        return loss.detach()
+
+    def _halve(self, error: Exception) -> None:
+        self.stepper.zero_grad()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        if self.state.batch == 1:
+            hint = "choose a smaller network or shorter inputs, or device: cpu"
+            raise TargetError("the device's memory does not hold one row", where="training", hint=hint) from error
+        before, self.state.batch = self.state.batch, self.state.batch // 2
+        self.state.notes.append(
+            f"out of memory with {before} rows at once: {self.state.batch} from then on, with as many to a step"
+        )
+
+    def _regularise(self) -> None:
+        if self.settings.l1:
+            for parameter in self.plain.parameters():
+                if parameter.grad is not None and parameter.ndim > 1:
+                    parameter.grad.add_(torch.sign(parameter.detach()), alpha=self.settings.l1)
+        if self.settings.clip:
+            self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.clip)
+
+    def _tell(self) -> None:
+        state = self.state
+        if self.watch is not None and self.accelerator.is_main_process:
+            self.watch(
+                Advance(
+                    epoch=state.epoch + 1,
+                    epochs=self.settings.epochs,
+                    step=state.step,
+                    steps=self.steps,
+                    loss=state.total / state.weight,
+                )
+            )
+        if self.flag.asked:
+            raise KeyboardInterrupt
+        if self.checkpoint is not None and time.monotonic() - self.saved > _CHECKPOINT_EVERY:
+            self._keep()
+
+    def _judge(self) -> None:
+        """After an epoch: are the weights numbers, are they the best so far, is it time to stop?"""
+        state, settings = self.state, self.settings
+        if not all(bool(torch.isfinite(p).all()) for p in self.plain.parameters()):
+            state.epoch -= 1
+            state.epochs.pop()
+            self._give_up("a weight is no longer a number")
+            return
+        if self.hooks.after_epoch is not None:
+            said = self.hooks.after_epoch(self.model, state.epoch)
+            self.model.train()
+            if isinstance(said, str):
+                state.notes.append(said)
+                state.stopped = True
+            elif said:
+                state.epochs[-1].update(said)
+        if self.held is None:
+            self._remember()
+            return
+        loss = self._held_loss(self.held)
+        state.epochs[-1]["validation-loss"] = loss
+        if loss < state.best_loss:
+            state.best_loss, state.waited = loss, 0
+            self._remember()
+            return
+        state.waited += 1
+        if state.waited >= settings.patience and state.epoch < settings.epochs:
+            state.stopped = True
+            state.notes.append(f"stopped after epoch {state.epoch}: no better loss since epoch {state.best}")
+
+    def _remember(self) -> None:
+        self.state.best = self.state.epoch
+        self.good = {name: value.detach().clone() for name, value in self.plain.state_dict().items()}
+
+    def _held_loss(self, held: Rows) -> float:
+        self.model.eval()
+        total = weight = 0.0
+        for part in torch.arange(len(held)).split(max(self.settings.batch, 256)):
+            batch = held.batch(part, self.accelerator.device)
+            with torch.no_grad():
+                own = float(batch.weights.sum())
+                total += float(self.validate(self.model, batch)) * own
+            weight += own
+        self.model.train()
+        return total / weight if math.isfinite(total) else math.inf
+
+    def _give_up(self, why: str) -> None:
+        """Back to the last good weights. Raises TargetError where there are none."""
+        state = self.state
+        hint = "a smaller lr, warmup or clip may help"
+        if self.good is None:
+            raise TargetError(f"{why} in the first epoch; nothing was learnt", where="training", hint=hint)
+        state.notes.append(f"{why} in epoch {state.epoch + 1}: the weights of epoch {state.best} are kept; {hint}")
+        self.plain.load_state_dict(self.good)
+        state.stopped, state.best = True, state.epoch if self.held is None else state.best
+        state.step, state.total, state.weight = 0, 0.0, 0.0
+
+    def _key(self) -> str:
+        settings = {
+            k: v if isinstance(v, (str, int, float, type(None))) else repr(v) for k, v in _fields(self.settings)
+        }
+        how = [_named(self.objective), _named(self.validate), _named(self.hooks.step), _named(self.hooks.after_step)]
+        rows = {name: getattr(self.rows, name) for name in ("inputs", "labels", "weights", "groups")}
+        return training_key([settings, self.seed, how, self.processes], {**rows, **self.plain.state_dict()})
+
+    def _keep(self) -> None:
+        """Write the checkpoint; a disk that is full costs only that."""
+        if self.checkpoint is None or not self.accelerator.is_main_process:
+            return
+        self.saved = time.monotonic()
+        optimizer = self.optimizer.state_dict()["state"]
+        tensors = {f"weights/{name}": value for name, value in self.plain.state_dict().items()}
+        tensors |= {f"good/{name}": value for name, value in (self.good or {}).items()}
+        for place, values in optimizer.items():
+            tensors |= {
+                f"optimizer/{place}/{name}": torch.as_tensor(value)
+                for name, value in values.items()
+                if value is not None
+            }
+        plain = asdict(replace(self.state, seconds=self._seconds()))
+        try:
+            self.checkpoint.write(tensors, plain)
+        except OSError as error:
+            self.checkpoint = None
+            self.state.notes.append(f"no checkpoint could be kept: {error.strerror or error}")
+
+    def _take_up(self) -> None:
+        found = None if self.checkpoint is None else self.checkpoint.read()
+        if found is None:
+            return
+        tensors, plain = found
+        del plain["key"]
+        self.state = _State(**plain)
+        parts: dict[str, dict[str, Tensor]] = {"weights": {}, "good": {}, "optimizer": {}}
+        for name, value in tensors.items():
+            part, _, rest = name.partition("/")
+            parts[part][rest] = value
+        self.plain.load_state_dict(parts["weights"])
+        self.good = parts["good"] or None
+        states: dict[int, dict[str, Tensor]] = {}
+        for name, value in parts["optimizer"].items():
+            place, _, rest = name.partition("/")
+            states.setdefault(int(place), {})[rest] = value
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": states})
+
+    def _unwrap(self) -> None:
+        self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
+        self.plain.eval()
+        self.plain.to("cpu")
+
+    def _seconds(self) -> float:
+        return self.state.seconds + time.process_time() - self.started
+
+    def _curves(self, resumed: int) -> Curves:
+        state = self.state
+        cuda = self.accelerator.device.type == "cuda"
+        peak = torch.cuda.max_memory_allocated() if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return Curves(
+            epochs=tuple(state.epochs),
+            notes=tuple(state.notes),
+            seconds=self._seconds(),
+            peak_memory=peak / 2**20,
+            device=str(self.accelerator.device),
+            precision="bf16" if self.accelerator.mixed_precision == "bf16" else "fp32",
+            batch=state.batch,
+            best=state.best,
+            resumed=resumed,
+        )
+
+
+def _fields(settings: Settings) -> list[tuple[str, Any]]:
+    """The settings by name, as they are."""
+    return [(name, getattr(settings, name)) for name in settings.__dataclass_fields__]
+
+
+def _named(what: Any) -> str:
+    """A name for a function or a frozen dataclass that is the same in another process."""
+    if what is None or isinstance(what, nn.Module):
+        return type(what).__name__
+    name = getattr(what, "__qualname__", None)
+    return f"{what.__module__}.{name}" if name else repr(what)
+
+
+def _accelerator(settings: Settings) -> Any:
+    """Accelerate's view of the machine. Its state is global: outside a distributed run each training makes its own."""
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState, GradientState, PartialState
+
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        raise TargetError("there is no CUDA device", where="settings.device", hint="write device: auto or cpu")
+    if PartialState._shared_state.get("num_processes", 1) == 1 or not PartialState._shared_state:
+        AcceleratorState._reset_state(reset_partial_state=True)
+        GradientState._reset_state()
+    bf16 = settings.precision == "bf16"
+    if settings.precision == "auto" and settings.device != "cpu" and torch.cuda.is_available():
+        bf16 = torch.cuda.is_bf16_supported()
+    return Accelerator(cpu=settings.device == "cpu", mixed_precision="bf16" if bf16 else "no")
+
+
+def _optimizer(module: nn.Module, settings: Settings) -> torch.optim.Optimizer:
+    wanted = [p for p in module.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in wanted if p.ndim > 1], "weight_decay": settings.weight_decay},
+        {"params": [p for p in wanted if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=settings.lr, momentum=0.9)
+    kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
+    return kind(groups, lr=settings.lr)
