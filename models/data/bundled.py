@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,7 +21,8 @@ __all__ = ["BUNDLED", "Bundled", "held_out_third", "load_bundled"]
 class Bundled:
     """A bundled table with what its columns mean. `held_out` (n,) is True for the third that is tested on.
 
-    `arrays`: the inputs are handed to models as a NumPy array, as scikit-learn does, not as a data frame.
+    `arrays`: the inputs are handed to models as a NumPy array, as scikit-learn does, not as a data frame. `image` is
+    the (height, width) of inputs that are images; their values are divided by `brightest`.
     """
 
     name: str
@@ -34,6 +35,8 @@ class Bundled:
     licence: str
     source: str
     arrays: bool = False
+    image: tuple[int, int] | None = None
+    brightest: float = 1.0
 
 
 def load_bundled(name: str) -> Bundled:
@@ -96,4 +99,8 @@ def _digits() -> Bundled:
     )
 
 
-BUNDLED: dict[str, Callable[[], Bundled]] = {"adult": _adult, "digits": _digits}
+def _digit_images() -> Bundled:
+    return replace(_digits(), name="digits-images", arrays=False, image=(8, 8), brightest=16.0)
+
+
+BUNDLED: dict[str, Callable[[], Bundled]] = {"adult": _adult, "digits": _digits, "digits-images": _digit_images}

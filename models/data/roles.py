@@ -54,15 +54,29 @@ class _Finder:
 
 
 def find_roles(
-    frame: pd.DataFrame, data: DataPart, target: TargetPart | None, *, split: str, where: str, notes: list[str]
+    frame: pd.DataFrame,
+    data: DataPart,
+    target: TargetPart | None,
+    *,
+    split: str,
+    where: str,
+    notes: list[str],
+    images: bool = False,
 ) -> Roles:
     """The columns of `frame` by their parts; `notes` grows by what a training table lacks.
+
+    With data.text that column is the one input; where the rows are `images`, no column is.
 
     The decision and score columns of a `predictions` target are inputs of the test table, never of the training table.
     Raises DataError for a column that is not there, one in two parts that exclude each other, and no input left.
     """
     finder = _Finder(frame=frame, where=where, training=split == "train", notes=notes)
-    if data.label is None and (target is None or target.kind != "predictions"):
+    decides = data.task != "language"
+    if not decides and data.label is not None:
+        raise DataError(
+            "a label goes with a decision, and the task is language", where="data.label", hint="leave it out"
+        )
+    if data.label is None and decides and (target is None or target.kind != "predictions"):
         raise DataError("no label is named", where="data.label", hint="name the column with the true outcome")
     label = None if data.label is None else finder.find(data.label, "data.label")
     groups = {name: finder.find_unless_training(name, "data.groups") for name in dict.fromkeys(data.groups)}
@@ -75,6 +89,18 @@ def find_roles(
     decided = _predicted_columns(finder, target)
     if label in decided:
         raise DataError(f"{label!r} is both the label and a prediction", where=where, hint="name two columns")
+    if (images or data.text is not None or not decides) and not decided:
+        text = None if images else finder.find(data.text or "text", "data.text")
+        if text is not None and text in {label, weight, cluster, row_id, *groups.values()}:
+            raise DataError(f"data.text {text!r} has another part, too", where=where, hint="name two columns")
+        return Roles(
+            label=label,
+            groups={name: column for name, column in groups.items() if column is not None},
+            weight=weight,
+            cluster=cluster,
+            id=row_id,
+            inputs=() if text is None else (text,),
+        )
     inputs = _inputs(finder, data, label=label, aside={label, weight, cluster, row_id}, never={*dropped, *decided})
     inputs += [] if finder.training else decided
     if not inputs:

@@ -10,12 +10,19 @@ from steelyard.audit.errors import DataError
 from steelyard.audit.plan import DataPart, TargetPart
 from steelyard.audit.target import Groups, Sample
 from steelyard.audit.types import Modality, Task
-from steelyard.models.data.columns import row_clusters, row_ids, row_weights, without_missing_labels
+from steelyard.models.data.columns import (
+    label_missing,
+    row_clusters,
+    row_ids,
+    row_weights,
+    without_missing_labels,
+)
 from steelyard.models.data.fingerprint import fingerprint_array, fingerprint_inputs
 from steelyard.models.data.groups import code_groups
 from steelyard.models.data.outcome import Outcome, read_outcome
 from steelyard.models.data.roles import find_roles
 from steelyard.models.data.tables import column_named
+from steelyard.models.data.texts import text_inputs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,8 +39,9 @@ def build_sample(
     split: str = "test",
     classes: Sequence[str] | None = None,
     source: str = "",
+    images: NDArray[Any] | None = None,
 ) -> Sample:
-    """The sample that `data` describes in `frame`.
+    """The sample that `data` describes in `frame`; its inputs are `images` (n, …), where these are given.
 
     `target` matters where it is a table of predictions: its columns are then the inputs, and a label may be lacking.
     `classes` are those of the other split, which the labels here must keep to. `source` is what errors call the table.
@@ -44,10 +52,12 @@ def build_sample(
     notes: list[str] = []
     if len(frame) == 0:
         raise DataError("has no rows", where=where)
-    roles = find_roles(frame, data, target, split=split, where=where, notes=notes)
+    roles = find_roles(frame, data, target, split=split, where=where, notes=notes, images=images is not None)
     if roles.label is not None:
+        kept = ~label_missing(frame[roles.label]).to_numpy()
         frame, dropped = without_missing_labels(frame, roles.label, where=where)
         if dropped:
+            images = None if images is None else images[kept]
             notes.append(f"{dropped:,} rows of {where} have no {roles.label!r} and are left out")
     outcome = find_outcome(frame, roles.label, data, target, classes=classes, where=where, notes=notes)
     compare = data.unknown == "compare"
@@ -56,19 +66,27 @@ def build_sample(
         for name, column in roles.groups.items()
     }
     decided = target is not None and target.kind == "predictions" and split == "test"
+    texts = images is None and not decided and (data.text is not None or outcome.task is Task.LANGUAGE)
+    inputs: Any = frame[list(roles.inputs)] if images is None else images
     return seal_sample(
-        frame[list(roles.inputs)],
+        text_inputs(frame[roles.inputs[0]], where=where) if texts else inputs,
         outcome=outcome,
         groups=groups,
         weights=None if roles.weight is None else row_weights(frame[roles.weight], where=where),
         clusters=None if roles.cluster is None else row_clusters(frame[roles.cluster], where=where),
         ids=None if roles.id is None else row_ids(frame[roles.id], where=where),
-        modality=Modality.PREDICTIONS if decided else Modality.TABULAR,
+        modality=_modality(images=images is not None, texts=texts, decided=decided),
         split=split,
         min_n=data.min_n,
         notes=notes,
         answers=roles.answers,
     )
+
+
+def _modality(*, images: bool, texts: bool, decided: bool) -> Modality:
+    if decided:
+        return Modality.PREDICTIONS
+    return Modality.IMAGE if images else Modality.TEXT if texts else Modality.TABULAR
 
 
 def seal_sample(
@@ -129,7 +147,12 @@ def find_outcome(
     where: str,
     notes: list[str],
 ) -> Outcome:
-    """What is predicted, by the label column or, without one, by what a table of predictions decides."""
+    """What is predicted, by the label column or, without one, by what a table of predictions decides.
+
+    A language model decides nothing: its texts have neither classes nor labels.
+    """
+    if data.task == "language":
+        return Outcome(task=Task.LANGUAGE, classes=(), labels=None)
     if label is not None:
         return read_outcome(
             frame[label], task=data.task, positive=data.positive, classes=classes,
