@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 from typing import TYPE_CHECKING, Literal
 
 from steelyard.audit.errors import ProbeError
@@ -79,6 +79,17 @@ def contrast_specs(prefix: str, rate: str, symbol: str, source: str, not_shown: 
             two_sided=False,
         ),
         spec("difference-to-rest", f"largest |{rate} of a group − {rate} of all other groups pooled|", ratio=False),
+        spec(
+            "mean-pair-difference",
+            f"mean over all pairs of groups g, h of |{symbol} − {symbol.replace('g)', 'h)')}|: less than the widest,"
+            " and the less the more groups are treated alike",
+            ratio=False,
+        ),
+        spec(
+            "mean-pair-ratio",
+            f"mean over all pairs of groups of the smaller {rate} divided by the larger: more than the worst",
+            ratio=True,
+        ),
     )
 
 
@@ -128,14 +139,20 @@ def measure(
     draws: int,
     pairwise: bool,
     depth: int,
+    mean_pairs: bool = False,
 ) -> Iterator[Finding | Failure]:
-    """Every group's rates (`rates`: metric id -> rate name), then every statistic over every scope."""
+    """Every group's rates (`rates`: metric id -> rate name), then every statistic over every scope.
+
+    `mean_pairs` adds the means over all pairs of groups, whose ids `contrast_specs` has.
+    """
     attributes = tuple(sample.groups)
     evidence = Evidence(name="counts", kind="npz", data=table.to_bytes())
     tuples = [(a,) for a in attributes] + (list(combinations(attributes, 2)) if depth >= 2 else [])
     for metric, rate in rates.items():
         for names in tuples:
             yield from _group_rates(probe, target, table, metric, rate, names, level, evidence)
+    if mean_pairs:
+        yield from _mean_pairs(probe, target, sample, table, rates, seed, level, draws, tuples, evidence)
     reference = tuple((a, g.reference) for a, g in sample.groups.items() if g.reference)
     for where, scope in scopes(attributes, depth):
         for statistic in statistics:
@@ -154,6 +171,60 @@ def measure(
                 seed=seed,
             )
             yield _contrast(probe, target, table, statistic, basis, where, level, evidence)
+
+
+def _mean_pairs(
+    probe: Probe,
+    target: Target,
+    sample: Sample,
+    table: CountTable,
+    rates: dict[str, str],
+    seed: int,
+    level: float,
+    draws: int,
+    tuples: list[tuple[str, ...]],
+    evidence: Evidence,
+) -> Iterator[Finding | Failure]:
+    """The mean over pairs of each rate, as difference and as ratio, over each attribute and each intersection."""
+    from steelyard.audit.canonical import generator
+    from steelyard.probes.stats.mean_pair import mean_pair
+
+    forms: tuple[Form, ...] = ("difference", "ratio")
+    for names, (metric, rate), form in product(tuples, rates.items(), forms):
+        prefix = metric.removesuffix("rate") if metric.endswith(".rate") else f"{metric}-"
+        spec = probe.spec(f"{prefix}mean-pair-{form}")
+        where: dict[str, Scalar] = {"attribute" if len(names) == 1 else "intersection": "*".join(names)}
+        rng = generator(seed, f"mean-pair:{rate}:{'*'.join(names)}:{form}")
+        try:
+            found, detail = mean_pair(
+                table, names, rate, form=form, min_n=sample.min_n, level=level, draws=draws, rng=rng
+            )
+        except ProbeError as error:
+            yield Failure(
+                probe=probe.id,
+                target=target.name,
+                reason=error.message,
+                hint=error.hint,
+                metrics=(spec.id,),
+                where=where,
+            )
+            continue
+        yield Finding(
+            metric=spec.id,
+            target=target.name,
+            where=where,
+            estimate=found.estimate,
+            definition=spec.definition,
+            direction=spec.direction,
+            ideal=spec.ideal,
+            probe=probe.id,
+            probe_version=probe.version,
+            basis=found.basis,
+            detail=detail,
+            evidence=(evidence,),
+            not_shown=spec.not_shown,
+            reading=spec.reading,
+        )
 
 
 def _width(table: CountTable, names: tuple[str, ...]) -> int:

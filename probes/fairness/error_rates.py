@@ -110,6 +110,7 @@ class ErrorRates(Probe):
     """
 
     id: ClassVar[str] = "fairness.error-rates"
+    version: ClassVar[int] = 2
     requires: ClassVar[frozenset[Capability | Data]] = frozenset({Capability.PREDICT, Data.LABELS, Data.GROUPS})
     tasks: ClassVar[frozenset[Task]] = frozenset({Task.BINARY})
     reads_counts: ClassVar[bool] = True
@@ -136,4 +137,5 @@ class ErrorRates(Probe):
             draws=self.draws,
             pairwise=self.pairwise,
             depth=self.depth,
+            mean_pairs=True,
         )

@@ -31,6 +31,7 @@ class SelectionRate(Probe):
     """
 
     id: ClassVar[str] = "fairness.selection-rate"
+    version: ClassVar[int] = 2
     requires: ClassVar[frozenset[Capability | Data]] = frozenset({Capability.PREDICT, Data.GROUPS})
     tasks: ClassVar[frozenset[Task]] = frozenset({Task.BINARY})
     reads_counts: ClassVar[bool] = True
@@ -77,4 +78,5 @@ class SelectionRate(Probe):
             draws=self.draws,
             pairwise=self.pairwise,
             depth=self.depth,
+            mean_pairs=True,
         )
