@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -44,7 +45,6 @@ def _engine() -> Any:
 
 def _blank() -> Any:
     """Presidio's engine around `spacy.blank`: tokens for the context words, no names."""
-    import spacy
     from presidio_analyzer.nlp_engine import NlpArtifacts, NlpEngine
 
     class Blank(NlpEngine):  # type: ignore[misc, unused-ignore]  # Presidio is read as untyped
@@ -52,7 +52,7 @@ def _blank() -> Any:
         is_available = True
 
         def __init__(self) -> None:
-            self.nlp = spacy.blank("en")
+            self.nlp = import_module("spacy").blank("en")
 
         def load(self) -> None:
             """Nothing to load."""
