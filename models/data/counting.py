@@ -139,6 +139,7 @@ class Counting:
             found += [
                 f"{whole_sum(w, one, usable)} AS weight",
                 f"{whole_sum(f'{w} * {w}', one * one, usable)} AS square",
+                f"{whole_sum(f'{w} * {w} * {w}', one**3, usable)} AS cube",
             ]
         if self.roles.cluster is not None:
             found.append(f"count(*) FILTER ({self._no_cluster}) AS bad_cluster")

@@ -52,9 +52,9 @@ class Spread:
 class Reduced:
     """What a reduced sample knows of its rows. C entries, in the order of `Sample.inputs`.
 
-    `rows` (C,) how many rows; `weights` and `squares` (C,) the sums of the weights and of their squares, None without
-    weights; `pairs` is there with clusters. Sums over scores are asked of the files when a probe first wants them;
-    pickled, it takes them along and leaves the files behind.
+    `rows` (C,) how many rows; `weights`, `squares` and `cubes` (C,) the sums of the weights, of their squares and of
+    their cubes, None without weights; `pairs` is there with clusters. Sums over scores are asked of the files when a
+    probe first wants them; pickled, it takes them along and leaves the files behind.
     """
 
     files: Files
@@ -64,6 +64,7 @@ class Reduced:
     labels: NDArray[np.int64] | None = field(repr=False)
     weights: NDArray[np.float64] | None = field(repr=False)
     squares: NDArray[np.float64] | None = field(repr=False)
+    cubes: NDArray[np.float64] | None = field(repr=False)
     pairs: Pairs | None = field(repr=False)
     spread: Spread | None
     _kept: dict[str, Any] = field(default_factory=dict, repr=False)
@@ -242,6 +243,7 @@ def _sample(
         labels=outcome.labels,
         weights=cells.sums["weight"].to_numpy(dtype=float) if weighted else None,
         squares=cells.sums["square"].to_numpy(dtype=float) if weighted else None,
+        cubes=cells.sums["cube"].to_numpy(dtype=float) if weighted else None,
         pairs=pairs,
         spread=_spread(cells) if counting.score is not None else None,
     )

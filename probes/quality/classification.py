@@ -62,7 +62,8 @@ def perplexity(losses: NDArray[np.float64], design: Design, *, level: float) -> 
     variance = 0.0 if np.ptp(losses) == 0 else design.variance(losses - centre) * value**2
     return linear(
         value, variance, design.units - 1.0, design, level=level, scale="log", lower=1.0,
-        method="exponential of the mean log loss, Student t on the log scale",
+        skew=design.skewness(losses - centre),
+        method="exponential of the mean log loss, Student t on the log scale, corrected for skewness",
     )  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from steelyard.audit.types import Binomial, Capability, Deviation, Estimate, Fai
 from steelyard.probes.quality.metrics import PROBABILITY_METRICS, metric_id
 from steelyard.probes.quality.slices import LeftOut
 from steelyard.probes.stats.linearised import Design
-from steelyard.probes.stats.means import GRID, Measured, exact, linear, unseen
+from steelyard.probes.stats.means import GRID, Measured, exact, linear, method_of_mean, unseen
 
 if TYPE_CHECKING:
     from steelyard.probes.quality.outputs import Scribe
@@ -38,11 +38,12 @@ BY_GROUP = ("accuracy", "auc", "log-loss", "brier")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally(Design):
-    """The design of `n` rows of which only the sum of the weights and the sum of their squares are known."""
+    """The design of `n` rows of which only the sums of the weights, of their squares and of their cubes are known."""
 
     weight: float
     square: float
     weighted: bool
+    cube: float = math.nan  # asked for by means of losses only
 
     @property
     def plain(self) -> bool:
@@ -62,11 +63,12 @@ class Tally(Design):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Counts:
-    """The entries of a reduced sample: rows, weights, squared weights, label and decision, (C,) each."""
+    """The entries of a reduced sample: rows, sums of weights, squares and cubes, label and decision, (C,) each."""
 
     rows: NDArray[np.int64]
     weight: Array
     square: Array
+    cube: Array
     label: NDArray[np.int64]
     decision: NDArray[np.int64]
     weighted: bool
@@ -76,6 +78,7 @@ class _Counts:
             n=int(self.rows[where].sum()),
             weight=float(self.weight[where].sum()),
             square=float(self.square[where].sum()),
+            cube=float(self.cube[where].sum()),
             weighted=self.weighted,
         )
 
@@ -153,6 +156,7 @@ def _counts(target: Target, sample: Sample) -> _Counts:
         rows=reduced.rows,
         weight=plain if reduced.weights is None else reduced.weights,
         square=plain if reduced.squares is None else reduced.squares,
+        cube=plain if reduced.cubes is None else reduced.cubes,
         label=np.asarray(sample.labels, dtype=np.int64),
         decision=np.asarray(target.predict(sample.inputs), dtype=np.int64),
         weighted=reduced.weights is not None,
@@ -232,35 +236,40 @@ def _balanced(counts: _Counts, level: float) -> Measured:
     )  # fmt: skip
 
 
-def _moments(sums: Any, where: Mask, tally: Tally) -> tuple[float, float]:
-    """(mean, variance of the mean) of a loss over some entries."""
+def _moments(sums: Any, where: Mask, tally: Tally) -> tuple[float, float, float]:
+    """(mean, variance of the mean, skewness of its error) of a loss over some entries, as `Design` has them of rows."""
     m = float(sums.total[where].sum()) / tally.weight
     spread = float(sums.squares[where].sum()) - 2 * m * float(sums.crossed[where].sum()) + m**2 * tally.square
     if tally.n < 2:
-        return m, math.inf
-    return m, max(tally.n / (tally.n - 1) * spread / tally.weight**2, 0.0)
+        return m, math.inf, 0.0
+    variance = max(tally.n / (tally.n - 1) * spread / tally.weight**2, 0.0)
+    first, second, third = (float(powers[where].sum()) for powers in sums.third)
+    about_mean = third - 3 * m * second + 3 * m**2 * first - m**3 * tally.cube
+    return m, variance, about_mean / spread**1.5 if spread > 0 else 0.0
 
 
 def mean_of_sums(sums: Any, where: Mask, tally: Tally, *, level: float, lower: float, upper: float) -> Measured:
-    """The mean of a bounded loss with Student's t interval, as `means.mean` reads it off rows."""
-    value, variance = _moments(sums, where, tally)
+    """The mean of a bounded loss with its skew-corrected t interval, as `means.mean` reads it off rows."""
+    value, variance, skew = _moments(sums, where, tally)
     low, high = float(sums.low[where].min()), float(sums.high[where].max())
     if low == high and tally.n > 1:
         far = max(upper - low, low - lower)
         return unseen(low, far, tally.kish, tally, level=level, lower=lower, upper=upper)
     value = min(max(value, low), high)
-    method = "mean, Student t" if tally.plain else "weighted or clustered mean, linearised variance, Student t"
-    return linear(value, variance, tally.n - 1.0, tally, level=level, method=method, lower=lower, upper=upper)
+    return linear(
+        value, variance, tally.n - 1.0, tally, level=level, method=method_of_mean(tally), lower=lower, upper=upper,
+        skew=skew,
+    )  # fmt: skip
 
 
 def _perplexity(sample: Sample, counts: _Counts, level: float) -> Measured:
     where = np.ones(len(counts.rows), dtype=bool)
     tally = counts.tally(where)
-    centre, variance = _moments(sample.reduced.losses().log, where, tally)
+    centre, variance, skew = _moments(sample.reduced.losses().log, where, tally)
     value = math.exp(centre)
     return linear(
-        value, variance * value**2, tally.n - 1.0, tally, level=level, scale="log", lower=1.0,
-        method="exponential of the mean log loss, Student t on the log scale",
+        value, variance * value**2, tally.n - 1.0, tally, level=level, scale="log", lower=1.0, skew=skew,
+        method="exponential of the mean log loss, Student t on the log scale, corrected for skewness",
     )  # fmt: skip
 
 

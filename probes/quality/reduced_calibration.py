@@ -21,7 +21,7 @@ from steelyard.probes.quality.reduced import Tally, cell_slices, refuse_clusters
 from steelyard.probes.quality.slices import SHOWN, LeftOut
 from steelyard.probes.stats.bins import LEAST_IN_BIN, BinTable, bounded, debiased_ece, resampled
 from steelyard.probes.stats.intervals import clopper_pearson
-from steelyard.probes.stats.means import Measured, linear, unseen
+from steelyard.probes.stats.means import Measured, linear, method_of_mean, unseen
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -38,12 +38,14 @@ ECE, DEBIASED, MCE, LARGE = (f"quality.calibration.{name}" for name in ("ece", "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Cells:
-    """The (bin, hit) cells of B bins, in the order of bin * 2 + hit, (2 B,) each: rows, mean and variance of z."""
+    """The (bin, hit) cells of B bins, in the order of bin * 2 + hit, (2 B,) each: rows, mean, variance and third moment
+    about it of z = hit - score."""
 
     table: BinTable
     counts: Array
     centre: Array
     spread: Array
+    third: Array
     within: Array
 
 
@@ -111,10 +113,11 @@ def _cells(fine: Any, keep: NDArray[np.bool_], hits: NDArray[np.bool_], of_bin: 
     def added(values: Any) -> Array:
         return np.bincount(cell, weights=values[keep], minlength=2 * bins).astype(np.float64)
 
-    counts, scores, squares = added(fine.rows), added(fine.score), added(fine.square)
+    counts, scores, squares, cubes = added(fine.rows), added(fine.score), added(fine.square), added(fine.cube)
     filled = np.maximum(counts, 1)
     mean = scores / filled
     spread = np.maximum(squares / filled - mean**2, 0.0)
+    third = -(cubes / filled - 3 * mean * squares / filled + 2 * mean**3)
     centre = np.tile([0.0, 1.0], bins) - mean
     rows, total = counts.reshape(bins, 2).sum(axis=1), scores.reshape(bins, 2).sum(axis=1)
     low, high = np.full(bins, np.inf), np.full(bins, -np.inf)
@@ -125,18 +128,25 @@ def _cells(fine: Any, keep: NDArray[np.bool_], hits: NDArray[np.bool_], of_bin: 
         rate=counts[1::2] / rows, low=low, high=high,
     )  # fmt: skip
     within = (counts * (spread + np.square(centre - np.repeat(table.gap, 2)))).reshape(bins, 2).sum(axis=1)
-    return _Cells(table=table, counts=counts, centre=np.where(counts > 0, centre, 0.0), spread=spread, within=within)
+    return _Cells(
+        table=table, counts=counts, centre=np.where(counts > 0, centre, 0.0), spread=spread, third=third, within=within
+    )
 
 
 def _in_the_large(cells: _Cells, design: Tally, level: float) -> Measured:
-    """Mean score less the hit rate, with Student's t interval."""
+    """Mean score less the hit rate, with the t interval corrected for skewness."""
     n = cells.counts.sum()
     value = -float(cells.counts @ cells.centre / n)
     squares = float(cells.counts @ (cells.spread + np.square(cells.centre + value)))
     if squares <= 1e-12 * n:  # every row is off by the same amount
         return unseen(value, max(1 - value, value + 1), n, design, level=level, lower=-1.0, upper=1.0)
     variance = squares / (n * (n - 1)) if n > 1 else float("inf")
-    return linear(value, variance, n - 1.0, design, level=level, method="mean, Student t", lower=-1.0, upper=1.0)
+    off = cells.centre + value  # of each cell's mean of z from that of all
+    cubed = -float(cells.counts @ (cells.third + 3 * off * cells.spread + off**3))
+    return linear(
+        value, variance, n - 1.0, design, level=level, method=method_of_mean(design), lower=-1.0, upper=1.0,
+        skew=cubed / squares**1.5,
+    )  # fmt: skip
 
 
 def _curve(cells: _Cells, binning: str, level: float) -> Evidence:

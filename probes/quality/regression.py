@@ -18,18 +18,24 @@ if TYPE_CHECKING:
 
 __all__ = ["r2", "rmse"]
 
+METHOD = "root of the mean square, Student t corrected for skewness"
+
 
 def rmse(errors: NDArray[np.float64], design: Design, *, level: float) -> Measured:
-    """Root mean squared error, sqrt(mean e^2), with a delta-method interval on the log scale."""
+    """Root mean squared error, sqrt(mean e^2), with the interval of the mean of e^2, of which it is the root.
+
+    So the mean of e^2, which has a long tail whatever the errors' own, takes the t corrected for its skewness.
+    """
     import numpy as np
 
     squares = np.square(errors)
     value = math.sqrt(design.average(squares))
-    level_of = (squares - value**2) / (2 * value) if value > 0 else np.zeros_like(squares)
-    variance = 0.0 if np.ptp(squares) == 0 else design.variance(level_of)
+    if np.ptp(squares) == 0:
+        return linear(value, 0.0, design.units - 1.0, design, level=level, method=METHOD)
+    centred = squares - value**2
     return linear(
-        value, variance, design.units - 1.0, design, level=level, scale="log", lower=0.0,
-        method="delta method on the log scale, Student t",
+        value, design.variance(centred) / (2 * value) ** 2, design.units - 1.0, design, level=level, scale="square",
+        lower=0.0, method=METHOD, skew=design.skewness(centred),
     )  # fmt: skip
 
 

@@ -5,7 +5,8 @@ contribution per row, whose sum is the estimate's error to first order (Binder 1
 covariance of the arms follows whatever the design: rows of one cluster are added up first. A contrast is a linear
 combination of arms, d = c'theta. Its limits use the quantile of max |T| over all contrasts, drawn from the multivariate
 normal of the arms and studentised by a redrawn variance V_j chi2_df / df of each arm (a parametric bootstrap of
-Welch's statistic: Krishnamoorthy, Lu and Mathew 2007, doi:10.1016/j.csda.2006.09.039).
+Welch's statistic: Krishnamoorthy, Lu and Mathew 2007, doi:10.1016/j.csda.2006.09.039). Where the arms are means of
+skewed numbers, each contrast's statistic is corrected for the skewness of its own error (`probes/stats/skew.py`).
 
 Fail is the joint claim (some |d| is beyond the tolerance), pass an intersection-union of each contrast's own one-sided
 test; both enter one curve (`probes/stats/pvalue_curve.py`).
@@ -19,15 +20,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from steelyard.audit.errors import ProbeError
-from steelyard.audit.types import Estimate
+from steelyard.audit.types import Estimate, Normal
 from steelyard.probes.stats.linearised import Design
 from steelyard.probes.stats.means import Measured
 from steelyard.probes.stats.pvalue_curve import from_limits, probabilities
+from steelyard.probes.stats.skew import unstraighten
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.random import Generator
     from numpy.typing import NDArray
+    from scipy.sparse import csr_array
 
 __all__ = ["Arm", "Widest", "arm", "covariance", "pairs", "widest_difference", "widest_ratio", "with_rest"]
 
@@ -39,7 +42,8 @@ class Arm:
     """One group's estimate: `measured` by itself; `rows` (m,) indices and their `contributions` (m,) to its error.
 
     `df` are the degrees of freedom of its variance, `variance` the least it is believed to be: what the wider side of
-    its own interval says, which for perfect orders and for constants comes from an exact bound.
+    its own interval says, which for perfect orders and for constants comes from an exact bound. Where the error is
+    `skewed` the wider side is that of the long tail: the variance of a few rows that carry most is itself read too low.
     """
 
     measured: Measured
@@ -47,6 +51,12 @@ class Arm:
     contributions: NDArray[np.float64]
     df: float
     variance: float
+
+    @property
+    def skewed(self) -> bool:
+        """Whether its error is skewed, and known to be."""
+        basis = self.measured.basis
+        return isinstance(basis, Normal) and basis.skew != 0
 
     @property
     def value(self) -> float:
@@ -88,18 +98,44 @@ def arm(
 def covariance(arms: Sequence[Arm], design: Design) -> NDArray[np.float64]:
     """(J, J) of the arms' errors; the diagonal no smaller than each arm's own least variance."""
     import numpy as np
+
+    errors = _errors(arms, design)
+    matrix: NDArray[np.float64] = np.asarray((errors.T @ errors).todense(), dtype=np.float64)
+    own = np.diagonal(matrix).copy()
+    matrix[np.diag_indices_from(matrix)] = np.maximum(own, [a.variance for a in arms])
+    return matrix
+
+
+def _errors(arms: Sequence[Arm], design: Design) -> csr_array:
+    """(units, J): what each independent unit adds to the error of each arm."""
+    import numpy as np
     from scipy.sparse import csr_array
 
     unit = np.arange(design.n) if design.clusters is None else np.unique(design.clusters, return_inverse=True)[1]
     rows = np.concatenate([unit[a.rows] for a in arms])
     columns = np.repeat(np.arange(len(arms)), [a.rows.size for a in arms])
-    errors = csr_array(
+    return csr_array(
         (np.concatenate([a.contributions for a in arms]), (rows, columns)), shape=(int(unit.max()) + 1, len(arms))
     )
-    matrix: NDArray[np.float64] = np.asarray((errors.T @ errors).todense(), dtype=np.float64)
-    own = np.diagonal(matrix).copy()
-    matrix[np.diag_indices_from(matrix)] = np.maximum(own, [a.variance for a in arms])
-    return matrix
+
+
+def skewness(arms: Sequence[Arm], contrasts: NDArray[np.float64], design: Design) -> NDArray[np.float64]:
+    """(M,) of the error of each contrast: sum u^3 / (sum u^2)^1.5 over the units; 0 where no arm is skewed."""
+    import numpy as np
+
+    found = np.zeros(len(contrasts))
+    if not any(a.skewed for a in arms):
+        return found
+    errors = _errors(arms, design)
+    errors.sum_duplicates()
+    if (np.diff(errors.indptr) <= 1).all():  # no unit is in two arms, so that cubes add up arm by arm
+        squares, cubes = ((errors**k).sum(axis=0) for k in (2, 3))
+        second, third = contrasts**2 @ squares, contrasts**3 @ cubes
+    else:
+        parts = [errors @ c for c in contrasts]
+        second, third = (np.array([float((part**k).sum()) for part in parts]) for k in (2, 3))
+    # Rounded: the last bits of a sum over rows turn with their order, and must not reach a record.
+    return np.round(np.divide(third, second**1.5, out=found, where=second > 0), 9)
 
 
 def pairs(j: int) -> NDArray[np.float64]:
@@ -128,15 +164,23 @@ def widest_difference(
     """max_c |d_c|, at least 0, with simultaneous limits. ProbeError where a contrast has no spread at all."""
     import numpy as np
 
-    values = np.array([a.value for a in arms])
+    contrasts = _upwards(contrasts, np.array([a.value for a in arms]))
+    sizes = contrasts @ np.array([a.value for a in arms])
     low, high, at = joint_limits(
-        abs(contrasts @ values), contrasts, covariance(arms, design), np.array([a.df for a in arms]), rng,
-        level=level, draws=draws,
+        sizes, contrasts, covariance(arms, design), np.array([a.df for a in arms]), rng,
+        level=level, draws=draws, skew=skewness(arms, contrasts, design),
     )  # fmt: skip
-    value = float(abs(contrasts @ values).max())
+    value = float(sizes.max())
     estimate = _estimate(value, max(low[-1], 0.0), min(high[-1], upper), arms, design, level)
     basis = from_limits(value, np.maximum(low[:-1], 0.0), high[:-1])  # no tolerance lies below 0
     return Widest(measured=Measured(estimate=estimate, basis=basis), index=at, contrasts=len(contrasts))
+
+
+def _upwards(contrasts: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The same contrasts, each turned so that its estimate is not below 0."""
+    import numpy as np
+
+    return np.where(contrasts @ values < 0, -1.0, 1.0)[:, None] * contrasts
 
 
 def widest_ratio(
@@ -151,12 +195,14 @@ def widest_ratio(
     values = np.array([a.value for a in arms])
     if (values <= 0).any():
         raise ProbeError("a group's value is 0, so no ratio to it is defined")
-    logs = np.log(values)
+    contrasts = _upwards(contrasts, np.log(values))
+    sizes = contrasts @ np.log(values)
     matrix = covariance(arms, design) / np.outer(values, values)
     low, high, at = joint_limits(
-        abs(contrasts @ logs), contrasts, matrix, np.array([a.df for a in arms]), rng, level=level, draws=draws
-    )
-    value = float(np.exp(-abs(contrasts @ logs).max()))
+        sizes, contrasts, matrix, np.array([a.df for a in arms]), rng, level=level, draws=draws,
+        skew=skewness(arms, contrasts / values, design),
+    )  # fmt: skip
+    value = float(np.exp(-sizes.max()))
     least, most = np.exp(-high), np.exp(-np.maximum(low, 0.0))  # no tolerance lies above 1
     estimate = _estimate(value, float(least[-1]), float(most[-1]), arms, design, level)
     basis = from_limits(value, least[:-1], most[:-1])
@@ -165,12 +211,14 @@ def widest_ratio(
 
 def joint_limits(
     size: NDArray[np.float64], contrasts: NDArray[np.float64], matrix: NDArray[np.float64], df: NDArray[np.float64],
-    rng: Generator, *, level: float, draws: int,
+    rng: Generator, *, level: float, draws: int, skew: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:  # fmt: skip
-    """(low, high, index of the widest): limits of max |d| at the confidences of `probabilities()`, then at `level`.
+    """(low, high, index of the widest): limits of max d at the confidences of `probabilities()`, then at `level`.
 
-    low = max_c(|d_c| - t se_c), t the max-T quantile. On the curve high = max_c(|d_c| + t' se_c) with each contrast's
-    own one-sided t', since passing is what every contrast has to earn by itself; at `level` it uses t as well.
+    `size` (M,) are the contrasts' estimates, none below 0, and `skew` (M,) the skewness of their errors.
+    low = max_c(d_c - t se_c), t the max-T quantile. On the curve high = max_c(d_c + t' se_c) with each contrast's
+    own one-sided t', since passing is what every contrast has to earn by itself; at `level` it uses t as well. With
+    skewness every t is first taken back through the correction of `probes/stats/skew.py`.
     """
     import numpy as np
     from scipy.special import stdtrit
@@ -183,10 +231,10 @@ def joint_limits(
     freedom = part.sum(axis=1) ** 2 / (part**2 / df).sum(axis=1)
     p = np.append(probabilities(), level)
     joint = np.quantile(largest, p, method="higher")
-    low = (size - joint[:, None] * se).max(axis=1)
+    low = (size - unstraighten(joint[:, None], skew) * se).max(axis=1)
     alone = stdtrit(freedom, np.maximum(p[:-1, None], 1e-9))  # scipy's quantile at 0 is not the lower end
-    high = (size + alone * se).max(axis=1)
-    return low, np.append(high, (size + joint[-1] * se).max()), int(np.argmax(size))
+    high = (size - unstraighten(-alone, skew) * se).max(axis=1)
+    return low, np.append(high, (size - unstraighten(-joint[-1], skew) * se).max()), int(np.argmax(size))
 
 
 def _largest(

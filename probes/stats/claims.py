@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from steelyard.audit.errors import ProbeError
 from steelyard.audit.types import Binomial, Deviation, Normal, Status
+from steelyard.probes.stats.skew import straighten, unstraighten
 
 if TYPE_CHECKING:
     from steelyard.probes.stats.needed import Needed
@@ -64,9 +65,10 @@ def interval(basis: ScalarBasis, level: float = 0.95) -> tuple[float, float]:
         low, high = clopper_pearson(basis.successes, basis.trials, level)
         return float(low), float(high)
     if isinstance(basis, Normal):
-        reach = -_t_quantile((1 - level) / 2, basis.df) * basis.se
+        t = -_t_quantile((1 - level) / 2, basis.df)
+        below, above = unstraighten(t, basis.skew) * basis.se, -unstraighten(-t, basis.skew) * basis.se
         middle = _to_scale(basis.value, basis.scale)
-        return _from_scale(middle - reach, basis.scale), _from_scale(middle + reach, basis.scale)
+        return _from_scale(middle - below, basis.scale), _from_scale(middle + above, basis.scale)
     m = len(basis.quantiles)
     reach = basis.quantiles[min(m - 1, math.ceil(level * (m - 1)))]
     return basis.value - reach, basis.value + reach
@@ -140,7 +142,7 @@ def _beyond(basis: Deviation, distance: float) -> float:
 def _t(basis: Normal, bound: float) -> float:
     gap = _to_scale(basis.value, basis.scale) - _to_scale(bound, basis.scale)
     if basis.se > 0:
-        return gap / basis.se
+        return straighten(gap / basis.se, basis.skew)
     return math.copysign(math.inf, gap) if gap else 0.0
 
 
@@ -149,6 +151,8 @@ def _to_scale(x: float, scale: str) -> float:
         return x
     if scale == "log":
         return math.log(x) if x > 0 else -math.inf
+    if scale == "square":
+        return x**2 if x > 0 else -(x**2)
     if x <= 0 or x >= 1:
         return -math.inf if x <= 0 else math.inf
     return math.log(x / (1 - x))
@@ -159,6 +163,8 @@ def _from_scale(x: float, scale: str) -> float:
         return x
     if scale == "log":
         return math.exp(x)
+    if scale == "square":
+        return math.sqrt(max(x, 0.0))
     return 1 / (1 + math.exp(-x)) if x > -700 else 0.0
 
 

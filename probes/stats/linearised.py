@@ -94,6 +94,14 @@ class Design:
         units = len(totals)
         return float(units / (units - 1) * np.square(totals).sum() / whole**2)
 
+    def skewness(self, influence: NDArray[np.float64]) -> float:
+        """Skewness of the error of the weighted mean of `influence` (n,), centred at 0: sum u^3 / (sum u^2)^1.5."""
+        import numpy as np
+
+        totals: NDArray[np.float64] = self._per_unit(influence if self.weights is None else influence * self.weights)
+        spread = float(np.square(totals).sum())
+        return float(np.power(totals, 3).sum() / spread**1.5) if spread > 0 else 0.0
+
 
 def effective_trials(values: NDArray[Any], design: Design) -> float:
     """How many independent rows of equal weight would give the mean of `values` (n,) the precision it has.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from steelyard.audit.types import Basis, Binomial, Deviation, Estimate, Normal
 from steelyard.probes.stats.linearised import Design, effective_counts
+from steelyard.probes.stats.skew import unstraighten
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +32,7 @@ __all__ = [
 ]
 
 GRID = 201  # how many evenly spaced quantiles a Deviation basis carries
-Scale = Literal["identity", "logit", "log"]
+Scale = Literal["identity", "logit", "log", "square"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,15 +43,18 @@ class Measured:
     basis: Basis | None
 
 
-def _limits(value: float, se: float, df: float, scale: Scale, level: float) -> tuple[float, float]:
+def _limits(value: float, se: float, df: float, scale: Scale, level: float, skew: float) -> tuple[float, float]:
     from scipy.special import expit, logit, stdtrit
 
-    reach = float(stdtrit(df, 0.5 + level / 2)) * se
+    t = float(stdtrit(df, 0.5 + level / 2))
+    below, above = unstraighten(t, skew) * se, -unstraighten(-t, skew) * se
     if scale == "log":
-        return value * math.exp(-reach), value * math.exp(reach)
+        return value * math.exp(-below), value * math.exp(above)
+    if scale == "square":
+        return math.sqrt(max(value**2 - below, 0.0)), math.sqrt(value**2 + above)
     if scale == "logit":
-        return float(expit(logit(value) - reach)), float(expit(logit(value) + reach))
-    return value - reach, value + reach
+        return float(expit(logit(value) - below)), float(expit(logit(value) + above))
+    return value - below, value + above
 
 
 def linear(
@@ -64,11 +68,13 @@ def linear(
     scale: Scale = "identity",
     lower: float = -math.inf,
     upper: float = math.inf,
+    skew: float = 0.0,
 ) -> Measured:
-    """An estimate with Student's t interval from its linearised `variance` (on its own scale).
+    """An estimate with Student's t interval from its linearised `variance` (on its own scale), corrected for `skew`.
 
-    The standard error goes to `scale` by the delta method: se / v for the logarithm, se / (v (1 - v)) for the logit.
-    Printed limits are cut at `lower` and `upper`, where the quantity ends; the basis is not.
+    The standard error goes to `scale` by the delta method: se / v for the logarithm, se / (v (1 - v)) for the logit,
+    2 v se for the square. `skew` is that of the error on `scale`. Printed limits are cut at `lower` and `upper`, where
+    the quantity ends; the basis is not.
     """
     n_effective = None if design.plain else design.kish
     if not math.isfinite(variance) or variance <= 0:
@@ -82,14 +88,16 @@ def linear(
             no_interval=reason,
         )  # fmt: skip
         return Measured(estimate=bare, basis=None)
-    slope = {"identity": 1.0, "log": value, "logit": value * (1 - value)}[scale]
+    slope = {"identity": 1.0, "log": value, "logit": value * (1 - value), "square": 0.5 / value if value else 1.0}[
+        scale
+    ]
     se = math.sqrt(variance) / slope
-    low, high = _limits(value, se, df, scale, level)
+    low, high = _limits(value, se, df, scale, level, skew)
     estimate = Estimate(
         value=value, low=max(low, lower), high=min(high, upper), level=level, n=design.n, method=method,
         n_effective=n_effective,
     )  # fmt: skip
-    return Measured(estimate=estimate, basis=Normal(value=value, se=se, df=df, scale=scale))
+    return Measured(estimate=estimate, basis=Normal(value=value, se=se, df=df, scale=scale, skew=skew))
 
 
 def mean(
@@ -99,9 +107,8 @@ def mean(
     level: float,
     lower: float = -math.inf,
     upper: float = math.inf,
-    scale: Scale = "identity",
 ) -> Measured:
-    """The mean of `values` (n,), each within [lower, upper], with a (cluster-)linearised Student t interval.
+    """The mean of `values` (n,), each within [lower, upper], with a (cluster-)linearised, skew-corrected t interval.
 
     Where all values are equal the sample shows no spread; if the values are bounded the interval then comes from
     `unseen`, else there is none.
@@ -114,13 +121,19 @@ def mean(
         far = max(upper - value, value - lower)
         if math.isfinite(far):
             return unseen(value, far, design.kish, design, level=level, lower=lower, upper=upper)
-        variance = 0.0
+        variance, skew = 0.0, 0.0
     else:
-        variance = design.variance(values - value)
-    method = "mean, Student t" if design.plain else "weighted or clustered mean, linearised variance, Student t"
+        variance, skew = design.variance(values - value), design.skewness(values - value)
     return linear(
-        value, variance, design.units - 1.0, design, level=level, method=method, scale=scale, lower=lower, upper=upper
-    )
+        value, variance, design.units - 1.0, design, level=level, method=method_of_mean(design), lower=lower,
+        upper=upper, skew=skew,
+    )  # fmt: skip
+
+
+def method_of_mean(design: Design) -> str:
+    """How the interval of a mean is made, in words."""
+    start = "mean" if design.plain else "weighted or clustered mean, linearised variance"
+    return f"{start}, Student t corrected for skewness"
 
 
 def unseen(

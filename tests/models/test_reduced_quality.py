@@ -15,7 +15,7 @@ pytest.importorskip("duckdb", reason="counting needs the extra `big`")
 from steelyard.audit.canonical import generator
 from steelyard.audit.plan import DataPart, TargetPart
 from steelyard.audit.target import References, Sample
-from steelyard.audit.types import Failure, Finding, Inapplicable
+from steelyard.audit.types import Failure, Finding, Inapplicable, Normal
 from steelyard.models.data.load import load_samples
 from steelyard.models.targets.load import load_target
 from steelyard.models.targets.memoised import Memoised
@@ -88,6 +88,9 @@ def test_performance_reads_the_same(weight: str | None, digits: int | None, tmp_
             assert left == pytest.approx(right, abs=1e-9 if left != a.value else 2e-12), key
         assert (a.n_effective is None) == (b.n_effective is None)
         assert type(mine.basis) is type(other.basis)
+        if isinstance(mine.basis, Normal):
+            assert mine.basis.skew == pytest.approx(other.basis.skew, abs=1e-7)
+            assert mine.basis.skew != 0 or not key[0].endswith(("brier", "log-loss"))
 
 
 def test_a_table_of_decisions_only(tmp_path: Path) -> None:
@@ -133,7 +136,7 @@ def test_binned_area_covers_at_its_level() -> None:
         np.maximum.at(high, code, score)
         found = Histogram(
             bins=16, entry=keys[:, 0], bin=keys[:, 1], rows=count, weight=count.astype(float),
-            weight_square=count.astype(float), score=low, square=low, low=low, high=high,
+            weight_square=count.astype(float), score=low, square=low, cube=low, low=low, high=high,
         )  # fmt: skip
         got = area_of_bins(found, np.ones(len(keys), bool), keys[:, 0] == 1, False, 0.95).estimate
         missed += not got.low <= truth <= got.high
@@ -159,6 +162,8 @@ def test_calibration_of_scores_with_a_bin_each_is_that_of_the_rows(binning: Any,
         if isinstance(mine, Finding):
             a, b = mine.estimate, counts[key].estimate
             assert (a.value, a.low, a.high) == pytest.approx((b.value, b.low, b.high), abs=1e-9), key
+            if isinstance(mine.basis, Normal):
+                assert mine.basis.skew == pytest.approx(counts[key].basis.skew, abs=1e-9)
             assert a.n == b.n
 
 

@@ -16,11 +16,11 @@ from steelyard.probes.stats.means import mean, proportion, unseen
 BENTUR = (1, 7, 21)  # discordant and all pairs: airway hyper-responsiveness before and after transplantation
 
 
-def test_mean_is_students_t_interval():
-    values = np.array([2.0, 4.0, 4.0, 5.0, 10.0])  # mean 5, s^2 = 9, t_4 = 2.776
+def test_mean_of_symmetric_data_is_students_t_interval():
+    values = np.array([1.0, 3.0, 5.0, 7.0, 9.0])  # mean 5, s^2 = 10, t_4 = 2.776, no skewness
     measured = mean(values, Design(n=5), level=0.95)
-    assert measured.estimate.low == pytest.approx(5 - 2.776445 * 3 / np.sqrt(5), abs=1e-5)
-    assert measured.basis == Normal(value=5.0, se=pytest.approx(3 / np.sqrt(5)), df=4.0)
+    assert measured.estimate.low == pytest.approx(5 - 2.776445 * np.sqrt(10 / 5), abs=1e-5)
+    assert measured.basis == Normal(value=5.0, se=pytest.approx(np.sqrt(2)), df=4.0)
 
 
 def test_clustered_mean_is_statsmodels_cluster_robust_mean():
