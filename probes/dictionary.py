@@ -1,8 +1,9 @@
 """What other libraries call our metrics, and where the same word means another number.
 
-Read in the sources of Fairlearn 0.15, AIF360 (`aif360.metrics`), OxonFair (`oxonfair.utils.group_metrics`, here `gm`),
-holisticai (`holisticai.bias.metrics`) and scikit-learn. `docs/definitions.md` explains each disagreement; a test
-computes those of Fairlearn and scikit-learn that are said to be the same.
+Read in the sources of Fairlearn 0.15, AIF360 0.6.1 (`aif360.metrics`), OxonFair 0.3 (`oxonfair.utils.group_metrics`,
+here `gm`), holisticai 1.0.14 (`holisticai.bias.metrics`) and scikit-learn, and computed side by side once on simulated
+decisions. `docs/definitions.md` explains each disagreement; a test computes those of Fairlearn and scikit-learn that are
+said to be the same.
 """
 
 from __future__ import annotations
@@ -76,6 +77,8 @@ def _rate(rate: str) -> dict[str, tuple[Namesake, ...]]:
             *_some("OxonFair", f"gm.{oxon}.min_ratio"),
             *_some("OxonFair", f"gm.{oxon}.ratio", MEAN_PAIR),
         ),
+        f"{prefix}-mean-pair-difference": _some("OxonFair", f"gm.{oxon}.diff"),
+        f"{prefix}-mean-pair-ratio": _some("OxonFair", f"gm.{oxon}.ratio"),
         f"{prefix}-difference-to-reference": _some("AIF360", aif_difference, SIGNED),
         f"{prefix}-ratio-to-reference": _some("AIF360", aif_ratio, TWO),
     }
@@ -111,6 +114,10 @@ _SELECTION: dict[str, tuple[Namesake, ...]] = {
         *_some("holisticai", "four_fifths", TWO),
         *_some("holisticai", "disparate_impact", "group_a ÷ group_b: can exceed 1"),
     ),
+    "fairness.selection-rate.mean-pair-difference": _some(
+        "OxonFair", "gm.pos_pred_rate.diff, gm.demographic_parity, gm.statistical_parity"
+    ),
+    "fairness.selection-rate.mean-pair-ratio": _some("OxonFair", "gm.pos_pred_rate.ratio, gm.disparate_impact"),
     "fairness.selection-rate.difference-to-reference": (
         *_some("AIF360", "ClassificationMetric.statistical_parity_difference()", SIGNED),
     ),
@@ -146,6 +153,9 @@ _OTHERS: dict[str, tuple[Namesake, ...]] = {
     **_between("fairness.scores.mean-score", "mean_prediction"),
     "fairness.scores.abroca": _some("holisticai", "abroca", "the difference of two AUCs: 0 where curves cross evenly"),
     **_between("fairness.regression.mean-prediction", "mean_prediction"),
+    "fairness.regression.wasserstein": _some(
+        "holisticai", "max_statistical_parity", "the largest vertical distance of the two distributions, not the area"
+    ),
     **_between("fairness.regression.mae", "mean_absolute_error"),
     **_between("fairness.regression.rmse", "root_mean_squared_error"),
     "fairness.adverse-impact.ratio": (
@@ -158,6 +168,9 @@ _OTHERS: dict[str, tuple[Namesake, ...]] = {
     ),
     "fairness.conditional.worst-stratum-difference": _some(
         "Fairlearn", "MetricFrame(…, control_features=…).difference().max()", "strata of any size take part"
+    ),
+    "fairness.multiclass.worst-selection-rate-difference": _some(
+        "holisticai", "multiclass_statistical_parity", "half the sum over classes, " + MEAN_PAIR
     ),
     "fairness.individual.consistency": (
         *_some("AIF360", "BinaryLabelDatasetMetric.consistency()", ITSELF),
