@@ -2,8 +2,8 @@
 
 Read in the sources of Fairlearn 0.15, AIF360 0.6.1 (`aif360.metrics`), OxonFair 0.3 (`oxonfair.utils.group_metrics`,
 here `gm`), holisticai 1.0.14 (`holisticai.bias.metrics`) and scikit-learn, and computed side by side once on simulated
-decisions. `docs/definitions.md` explains each disagreement; a test computes those of Fairlearn and scikit-learn that are
-said to be the same.
+decisions. `docs/definitions.md` explains each disagreement; a test computes those of Fairlearn and scikit-learn that
+are said to be the same.
 """
 
 from __future__ import annotations
