@@ -1,0 +1,112 @@
+"""Several parts of one question at one joint level: each part's interval, and the part that is furthest off.
+
+The parts are the categories of a benchmark. Bonferroni holds whatever the dependence between them, and needs no more
+than each part's own basis, exact or not. Dunn 1961, doi:10.1080/01621459.1961.10482090.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from steelyard.audit.errors import ProbeError
+from steelyard.audit.types import Contrasts, Estimate
+from steelyard.probes.stats.means import Measured
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["furthest", "jointly", "with_limits"]
+
+Limits = Callable[[float], tuple[float, float]]
+
+
+def limits_of(part: Measured) -> Limits:
+    """The two-sided limits of a part at any confidence. ProbeError where it has no interval."""
+    from steelyard.probes.stats.claims import interval
+
+    basis = part.basis
+    if basis is None or isinstance(basis, Contrasts):
+        raise ProbeError(part.estimate.no_interval or "one of the parts has no interval")
+    return lambda confidence: interval(basis, confidence)
+
+
+def jointly(parts: Sequence[Measured], *, level: float, lower: float, upper: float) -> list[Measured]:
+    """The parts with intervals that hold together at `level`: each at 1 − (1 − level) / m. Bases stay as they are."""
+    m = len(parts)
+    found = []
+    for part in parts:
+        if part.basis is None:
+            found.append(part)
+            continue
+        low, high = limits_of(part)(1 - (1 - level) / m)
+        value = part.estimate.value
+        estimate = replace(
+            part.estimate,
+            low=min(max(low, lower), value),
+            high=max(min(high, upper), value),
+            level=level,
+            method=f"{part.estimate.method}; joint over {m} (Bonferroni)" if m > 1 else part.estimate.method,
+        )
+        found.append(replace(part, estimate=estimate))
+    return found
+
+
+def furthest(parts: Sequence[Measured], *, ideal: float, level: float, upper: float, method: str) -> Measured:
+    """max_j |v_j − `ideal`| over the parts, in [0, `upper`].
+
+    Lower limits and the printed upper one are joint over the parts. On the basis a claim that all are within a distance
+    takes each part's own one-sided limits, since passing is what every part has to earn by itself (Berger 1982,
+    doi:10.1080/00401706.1982.10487790). Raises ProbeError where a part has no interval.
+    """
+    import numpy as np
+
+    from steelyard.probes.stats.pvalue_curve import from_limits, probabilities
+
+    sources, m = [limits_of(part) for part in parts], len(parts)
+    value = max(abs(part.estimate.value - ideal) for part in parts)
+
+    def at(confidence: float) -> list[tuple[float, float]]:
+        return [_distances(limits(confidence), ideal) for limits in sources]
+
+    joint = [at(1 - (1 - c) / m) for c in (*probabilities().tolist(), level)]
+    alone = [at(max(2 * c - 1, 0.0)) for c in probabilities().tolist()]  # one-sided at c
+    low: NDArray[Any] = np.array([max(near for near, _ in row) for row in joint])
+    high: NDArray[Any] = np.array([max(far for _, far in row) for row in alone])
+    estimate = Estimate(
+        value=value,
+        low=min(float(low[-1]), value),
+        high=max(min(max(far for _, far in joint[-1]), upper), value),
+        level=level,
+        n=sum(part.estimate.n for part in parts),
+        method=f"{method}; joint over {m} (Bonferroni)" if m > 1 else method,
+    )
+    return Measured(
+        estimate=estimate,
+        basis=from_limits(value, np.minimum(low[:-1], value), np.minimum(np.maximum(high, value), upper)),
+    )
+
+
+def _distances(limits: tuple[float, float], ideal: float) -> tuple[float, float]:
+    """The least and the largest |v − ideal| for v between the limits."""
+    low, high = limits
+    return max(low - ideal, ideal - high, 0.0), max(abs(low - ideal), abs(high - ideal))
+
+
+def with_limits(
+    value: float, limits: Limits, *, level: float, n: int, method: str, lower: float, upper: float
+) -> Measured:
+    """A number whose two-sided limits are known at every confidence, cut to its range [`lower`, `upper`]."""
+    import numpy as np
+
+    from steelyard.probes.stats.pvalue_curve import from_limits, probabilities
+
+    def cut(confidence: float) -> tuple[float, float]:
+        low, high = limits(confidence)
+        return min(max(low, lower), value), max(min(high, upper), value)
+
+    low, high = cut(level)
+    curve = np.array([cut(c) for c in probabilities().tolist()])  # (GRID, 2)
+    estimate = Estimate(value=value, low=low, high=high, level=level, n=n, method=method)
+    return Measured(estimate=estimate, basis=from_limits(value, curve[:, 0], curve[:, 1]))
