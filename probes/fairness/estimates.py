@@ -37,6 +37,8 @@ class Statistic:
     """One number per group: metric ids of the reading and of the widest contrast, and how an arm is made from rows.
 
     `where` is added to the place of both; `upper` is the greatest difference there can be; a `ratio` is min / max.
+    `to_reference` is the id of the widest difference to the reference group, `quotient` that of the smallest ratio of
+    two groups; empty: not asked for.
     """
 
     reading: str
@@ -45,6 +47,13 @@ class Statistic:
     upper: float = math.inf
     ratio: bool = False
     where: tuple[tuple[str, Scalar], ...] = ()
+    to_reference: str = ""
+    quotient: str = ""
+
+    @property
+    def contrasts(self) -> tuple[str, ...]:
+        """Every id of a comparison of groups."""
+        return tuple(metric for metric in (self.contrast, self.to_reference, self.quotient) if metric)
 
 
 def compare_groups(
@@ -55,14 +64,14 @@ def compare_groups(
     for s in statistics:
         extra = dict(s.where)
         if part.small:
-            yield scribe.failure((s.reading, s.contrast), {**part.where, **extra}, part.left_out)
+            yield scribe.failure((s.reading, *s.contrasts), {**part.where, **extra}, part.left_out)
         arms: list[tuple[str, Arm]] = []
         untested = [name for name, _ in part.small]
         for member in part.members:
             try:
                 found = s.measure(member.rows)
             except ProbeError as error:
-                lost = (s.reading,) if member.unknown else (s.reading, s.contrast)
+                lost = (s.reading,) if member.unknown else (s.reading, *s.contrasts)
                 yield scribe.failure(lost, {**part.at(member), **extra}, error)
                 untested += [] if member.unknown else [member.name]
                 continue
@@ -72,11 +81,22 @@ def compare_groups(
                 arms.append((member.name, found))
         if len(arms) < 2:
             reason = part.too_few or f"{part.name}: fewer than two groups have this number, so none are compared"
-            yield scribe.failure((s.contrast,), {**part.where, **extra}, reason)
+            yield scribe.failure(s.contrasts, {**part.where, **extra}, reason)
             continue
-        yield compare_arms(
-            scribe, part, s, arms, design, rng, level=level, draws=draws, pairwise=pairwise, untested=untested
-        )
+        for asked in _asked(s):
+            yield compare_arms(
+                scribe, part, asked, arms, design, rng, level=level, draws=draws, pairwise=pairwise, untested=untested
+            )
+
+
+def _asked(s: Statistic) -> Iterator[Statistic]:
+    """The comparisons of one statistic, one by one."""
+    alone = replace(s, to_reference="", quotient="")
+    yield alone
+    if s.to_reference:
+        yield replace(alone, contrast=s.to_reference, to_reference=s.to_reference)
+    if s.quotient:
+        yield replace(alone, contrast=s.quotient, ratio=True)
 
 
 def compare_arms(
@@ -90,8 +110,17 @@ def compare_arms(
 
     where = {**part.where, **dict(s.where)}
     arms = [found for _, found in named]
-    rest = len(arms) > MAX_PAIRWISE and not pairwise
-    contrasts = with_rest(np.array([float(a.rows.size) for a in arms])) if rest else pairs(len(arms))
+    names = [name for name, _ in named]
+    chosen = 0
+    sizes = np.array([float(a.rows.size) for a in arms])
+    rest = len(arms) > MAX_PAIRWISE and not pairwise and not s.to_reference
+    contrasts = with_rest(sizes) if rest else pairs(len(arms))
+    if s.to_reference:
+        if part.reference and part.reference not in names:
+            reason = f"{part.name}: the reference group {part.reference} (data.reference_groups) has no such number"
+            return scribe.failure((s.contrast,), where, reason)
+        chosen = names.index(part.reference) if part.reference else int(sizes.argmax())
+        contrasts = contrasts[contrasts[:, chosen] != 0]
     try:
         if s.ratio:
             widest = widest_ratio(arms, contrasts, design, rng, level=level, draws=draws)
@@ -101,6 +130,8 @@ def compare_arms(
         return scribe.failure((s.contrast,), where, error)
     finding = scribe.finding(s.contrast, widest.measured, where, detail=_detail(named, contrasts[widest.index], part))
     more: dict[str, Scalar] = {"contrasts": widest.contrasts}
+    if s.to_reference:
+        more |= {"contrast": "reference", "reference": names[chosen]}
     if untested:
         more["untested"] = "; ".join(f"{part.name} = {name}" for name in untested)
     finding = replace(finding, detail={**finding.detail, **more})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -32,12 +32,16 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Partition:
-    """The groups of one attribute or intersection; `where` names it. Groups below `min_n` rows are in `small`."""
+    """The groups of one attribute or intersection; `where` names it. Groups below `min_n` rows are in `small`.
+
+    `reference` is the group that the plan compares the others with; empty: the largest.
+    """
 
     where: Mapping[str, Scalar]
     members: tuple[Member, ...]
     small: tuple[tuple[str, int], ...]
     min_n: int
+    reference: str = ""
 
     @property
     def compared(self) -> tuple[Member, ...]:
@@ -76,7 +80,8 @@ def partitions(sample: Sample, depth: int) -> Iterator[Partition]:
     for attribute, g in sample.groups.items():
         unknown = -1 if g.compare_unknown else g.unknown
         flags = tuple(code == unknown for code in range(len(g.levels)))
-        yield _split({"attribute": attribute}, g.codes, g.levels, flags, sample.min_n, empty=True)
+        part = _split({"attribute": attribute}, g.codes, g.levels, flags, sample.min_n, empty=True)
+        yield replace(part, reference=g.reference)
     if depth < 2:
         return
     for (left, a), (right, b) in combinations(sample.groups.items(), 2):
@@ -84,7 +89,8 @@ def partitions(sample: Sample, depth: int) -> Iterator[Partition]:
         names = tuple(f"{x}*{y}" for x in a.levels for y in b.levels)
         missing = -1 if a.compare_unknown else a.unknown, -1 if b.compare_unknown else b.unknown
         flags = tuple(i == missing[0] or j == missing[1] for i in range(len(a.levels)) for j in range(len(b.levels)))
-        yield _split({"intersection": f"{left}*{right}"}, codes, names, flags, sample.min_n, empty=False)
+        part = _split({"intersection": f"{left}*{right}"}, codes, names, flags, sample.min_n, empty=False)
+        yield replace(part, reference=f"{a.reference}*{b.reference}" if a.reference and b.reference else "")
 
 
 def _split(

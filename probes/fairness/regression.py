@@ -42,6 +42,8 @@ READINGS: dict[str, tuple[str, Direction, float | None, float, str, str]] = {
     "quantile": ("the quantile of ŷ named in `where`", Direction.NONE, None, -math.inf, WOODRUFF, OUTCOME),
 }
 
+QUOTIENTS = ("mae", "rmse")  # what is above 0 by nature, and so has a ratio
+
 
 def _specs() -> tuple[MetricSpec, ...]:
     found: list[MetricSpec] = []
@@ -58,6 +60,21 @@ def _specs() -> tuple[MetricSpec, ...]:
             )
         )
         found.append(_gap(f"{name}-difference", f"max − min over groups g of {symbol}", source, not_shown))
+        to = f"largest difference of {symbol} between a group and the reference group (the plan's, else the largest)"
+        found.append(_gap(f"{name}-difference-to-reference", to, source, not_shown))
+        if name in QUOTIENTS:
+            found.append(
+                MetricSpec(
+                    id=f"{PREFIX}{name}-ratio",
+                    definition=f"min over groups g of {symbol}, divided by the max",
+                    direction=Direction.HIGHER,
+                    ideal=1.0,
+                    lower=0.0,
+                    upper=1.0,
+                    source=source,
+                    not_shown=not_shown,
+                )
+            )
     far = "largest over pairs of groups of ∫ |F_a(ŷ) − F_b(ŷ)| dŷ: how far the predictions of one group must be moved, "
     found.append(_gap("wasserstein", far + "on average, to have the distribution of the other's", W1, OUTCOME))
     return tuple(found)
@@ -83,6 +100,7 @@ class Regression(Probe):
     """
 
     id: ClassVar[str] = "fairness.regression"
+    version: ClassVar[int] = 2
     requires: ClassVar[frozenset[Capability | Data]] = frozenset({Capability.PREDICT, Data.GROUPS})
     tasks: ClassVar[frozenset[Task]] = frozenset({Task.REGRESSION})
     metrics: ClassVar[tuple[MetricSpec, ...]] = _specs()
@@ -109,7 +127,8 @@ class Regression(Probe):
         predicted = np.asarray(ask(target, sample).decisions, dtype=np.float64)
         labels = None if sample.labels is None else np.asarray(sample.labels, dtype=np.float64)
         if labels is None:
-            metrics = tuple(f"{PREFIX}{n}{end}" for n in ("mean-error", "mae", "rmse") for end in ("", "-difference"))
+            needing = (f"{PREFIX}mean-error", f"{PREFIX}mae", f"{PREFIX}rmse")
+            metrics = tuple(spec.id for spec in self.metrics if spec.id.startswith(needing))
             yield Inapplicable(
                 probe=self.id, target=target.name, reason="the data has no labels", missing=(Data.LABELS.value,),
                 metrics=metrics,
@@ -132,6 +151,8 @@ class Regression(Probe):
             return Statistic(
                 reading=f"{PREFIX}{name}", contrast=f"{PREFIX}{name}-difference", measure=measure,
                 where=() if q is None else (("quantile", q),),
+                to_reference=f"{PREFIX}{name}-difference-to-reference",
+                quotient=f"{PREFIX}{name}-ratio" if name in QUOTIENTS else "",
             )  # fmt: skip
 
         found = [of("mean-prediction", mean_arm(predicted, design, level=self.level))]

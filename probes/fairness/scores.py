@@ -48,16 +48,31 @@ SMD = "Cohen 1988, Statistical Power Analysis, chapter 2"
 LABELLED = "whether the labels themselves are fair"
 UNLABELLED = "whether the scores are right: groups may differ in the outcome itself"
 
+QUOTIENTS = ("auc", "brier", "mean-score")  # what is above 0 by nature, and so has a ratio
+
 
 def _two(
     name: str, symbol: str, source: str, not_shown: str, *, direction: Direction, ideal: float | None,
     lower: float, upper: float,
-) -> tuple[MetricSpec, MetricSpec]:  # fmt: skip
+) -> tuple[MetricSpec, ...]:  # fmt: skip
     reading = MetricSpec(
         id=f"{PREFIX}{name}", definition=f"{symbol} of group g", direction=direction, ideal=ideal, lower=lower,
         upper=upper, source=source, not_shown=not_shown,
     )  # fmt: skip
-    return reading, _gap(f"{name}-difference", f"max − min over groups g of {symbol}", source, not_shown, upper - lower)
+    found = [
+        reading,
+        _gap(f"{name}-difference", f"max − min over groups g of {symbol}", source, not_shown, upper - lower),
+        _gap(
+            f"{name}-difference-to-reference", f"largest difference of {symbol} between a group and the reference group"
+            " (the plan's, else the largest)", source, not_shown, upper - lower,
+        ),
+    ]  # fmt: skip
+    if name in QUOTIENTS:
+        found.append(MetricSpec(
+            id=f"{PREFIX}{name}-ratio", definition=f"min over groups g of {symbol}, divided by the max",
+            direction=Direction.HIGHER, ideal=1.0, lower=0.0, upper=1.0, source=source, not_shown=not_shown,
+        ))  # fmt: skip
+    return tuple(found)
 
 
 def _gap(name: str, definition: str, source: str, not_shown: str, upper: float) -> MetricSpec:
@@ -100,6 +115,7 @@ class Scores(Probe):
     """
 
     id: ClassVar[str] = "fairness.scores"
+    version: ClassVar[int] = 2
     requires: ClassVar[frozenset[Capability | Data]] = frozenset({Capability.PREDICT_PROBA, Data.GROUPS})
     tasks: ClassVar[frozenset[Task]] = frozenset({Task.BINARY})
     metrics: ClassVar[tuple[MetricSpec, ...]] = METRICS
@@ -137,8 +153,7 @@ class Scores(Probe):
     ) -> tuple[Statistic, ...]:
         def of(name: str, values: NDArray[np.float64], lower: float = 0.0) -> Statistic:
             measure = mean_arm(values, design, level=self.level, lower=lower, upper=1.0)
-            ids = f"{PREFIX}{name}", f"{PREFIX}{name}-difference"
-            return Statistic(reading=ids[0], contrast=ids[1], measure=measure, upper=1.0 - lower)
+            return _statistic(name, measure, upper=1.0 - lower)
 
         mean_score = of("mean-score", scores)
         if labels is None:
@@ -148,7 +163,7 @@ class Scores(Probe):
             return auc_arm(scores, labels == 1, rows, design, level=self.level)
 
         return (
-            Statistic(reading=f"{PREFIX}auc", contrast=f"{PREFIX}auc-difference", measure=auc, upper=1.0),
+            _statistic("auc", auc, upper=1.0),
             of("brier", (scores - labels) ** 2),
             of(CITL, scores - labels, -1.0),
             mean_score,
@@ -180,6 +195,14 @@ class Scores(Probe):
 
         both = tuple(m for m in everyone if LEAST <= positive[m.rows].sum() <= m.rows.size - LEAST)
         yield pair_of(scribe, part, f"{PREFIX}abroca", both, between)
+
+
+def _statistic(name: str, measure: Callable[[NDArray[np.int64]], Arm], *, upper: float) -> Statistic:
+    gap = f"{PREFIX}{name}-difference"
+    return Statistic(
+        reading=f"{PREFIX}{name}", contrast=gap, measure=measure, upper=upper, to_reference=f"{gap}-to-reference",
+        quotient=f"{PREFIX}{name}-ratio" if name in QUOTIENTS else "",
+    )  # fmt: skip
 
 
 def pair_of(

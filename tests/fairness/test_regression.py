@@ -60,6 +60,12 @@ def test_oracle_sklearn_numpy_and_scipy_give_the_same_values():
         ("mean-error", lambda t, p: (p - t).mean()),
     ):  # fmt: skip
         assert read(rows, f"{name}-difference", attribute="g").estimate.value == pytest.approx(gap(f), abs=1e-9), name
+    for name, f in (("mae", mean_absolute_error), ("rmse", root_mean_squared_error)):
+        of = {k: f(y[g == k], s[g == k]) for k in "abc"}
+        ratio = read(rows, f"{name}-ratio", attribute="g").estimate.value
+        assert ratio == pytest.approx(min(of.values()) / max(of.values()), abs=1e-9)
+        to = read(rows, f"{name}-difference-to-reference", attribute="g")
+        assert to.estimate.value == pytest.approx(max(abs(of[k] - of["a"]) for k in "bc"), abs=1e-9)
     for q in (0.1, 0.5, 0.9):
         theirs = gap(lambda _, p, q=q: np.quantile(p, q, method="inverted_cdf"))
         found = read(rows, "quantile-difference", attribute="g", quantile=q)

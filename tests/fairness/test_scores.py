@@ -32,9 +32,9 @@ class Given:
         return (frame["s"].to_numpy() >= 0.5).astype(int)
 
 
-def rows_of(s, y, groups, seed=1, probe=None, min_n=None, **design):
+def rows_of(s, y, columns, seed=1, probe=None, min_n=None, **design):
     model = Given()
-    sample = sample_from_arrays(pd.DataFrame({"s": s}), y, pd.DataFrame(groups))
+    sample = sample_from_arrays(pd.DataFrame({"s": s}), y, pd.DataFrame(columns))
     sample = replace(sample, **design) if min_n is None else replace(sample, min_n=min_n, **design)
     probe = probe or Scores(depth=1, draws=1000)
     return list(probe.run(wrap(model, sample), sample, References(), generator(seed, "scores")))
@@ -77,6 +77,30 @@ def test_oracle_sklearn_and_scipy_give_the_same_values():
     means = [s[g == k].mean() for k in "abc"]
     smd = (max(means) - min(means)) / np.sqrt(within)
     assert read(rows, "smd", attribute="g").estimate.value == pytest.approx(smd, abs=1e-12)
+
+
+def test_to_the_reference_group_and_as_a_ratio():
+    """The largest group is the reference until the plan names another; a ratio is smallest over largest."""
+    from sklearn.metrics import roc_auc_score
+
+    s, y, groups = drawn(1, 900, shift=0.15, flat=0.3)
+    g, rows = groups["g"], rows_of(s, y, groups)
+    mean = {k: s[g == k].mean() for k in "abc"}
+    area = {k: roc_auc_score(y[g == k], s[g == k]) for k in "abc"}
+    for name, of in (("mean-score", mean), ("auc", area)):
+        to = read(rows, f"{name}-difference-to-reference", attribute="g")
+        assert to.estimate.value == pytest.approx(max(abs(of[k] - of["a"]) for k in "bc"), abs=1e-12)
+        assert (to.detail["reference"], to.detail["contrasts"]) == ("a", 2)
+        quotient = read(rows, f"{name}-ratio", attribute="g").estimate
+        assert quotient.value == pytest.approx(min(of.values()) / max(of.values()), abs=1e-12)
+        assert quotient.low < quotient.value < quotient.high <= 1
+    codes = sample_from_arrays(pd.DataFrame({"s": s}), y, pd.DataFrame(groups)).groups["g"]
+    named = rows_of(s, y, groups, groups={"g": replace(codes, reference="c")})  # the later one goes into the sample
+    to = read(named, "mean-score-difference-to-reference", attribute="g")
+    assert to.estimate.value == pytest.approx(max(abs(mean[k] - mean["c"]) for k in "ab"), abs=1e-12)
+    small = rows_of(s, y, groups, min_n=int((g == "c").sum()) + 1, groups={"g": replace(codes, reference="c")})
+    lost = [r for r in small if isinstance(r, Failure) and f"{P}mean-score-difference-to-reference" in r.metrics]
+    assert any("the reference group c (data.reference_groups) has no such number" in r.reason for r in lost)
 
 
 def test_oracle_weighted_wasserstein_is_scipys():
@@ -200,7 +224,8 @@ def test_many_groups_are_compared_with_the_others():
 @pytest.mark.slow
 def test_null_fair_scores_fail_at_most_alpha_of_the_time():
     names = ("auc-difference", "brier-difference", "calibration-in-the-large-difference", "mean-score-difference",
-             "abroca", "wasserstein", "smd")  # fmt: skip
+             "abroca", "wasserstein", "smd", "auc-difference-to-reference",
+             "mean-score-difference-to-reference")  # fmt: skip
     runs, fails = 200, dict.fromkeys(names, 0)
     for seed in range(runs):
         rows = rows_of(*drawn(500 + seed), seed=seed, probe=Scores(depth=1, draws=500))
