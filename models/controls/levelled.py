@@ -31,7 +31,8 @@ def level_thresholds(scores: NDArray[np.float64], cells: NDArray[np.int64], k: i
             refused = len(own) - round(rate * len(own))
             padded = np.concatenate([[0.0], own, [1.0]])
             thresholds[cell] = (padded[refused] + padded[refused + 1]) / 2
-    return np.clip(thresholds, _EDGE, 1 - _EDGE)
+    kept: NDArray[np.float64] = np.clip(thresholds, _EDGE, 1 - _EDGE)
+    return kept
 
 
 def levelled(scores: NDArray[np.float64], thresholds: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -130,6 +130,7 @@ def _stacked(one: Any, two: Any) -> pd.DataFrame | NDArray[np.float64]:
     import pandas as pd
 
     if isinstance(one, pd.DataFrame):
-        return pd.concat([one, two], ignore_index=True)
+        frames: pd.DataFrame = pd.concat([one, two], ignore_index=True)
+        return frames
     joined: NDArray[np.float64] = np.concatenate([one, two])
     return joined

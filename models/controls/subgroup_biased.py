@@ -46,7 +46,7 @@ class SubgroupBiased(Control):
         " the clean twin is level it is size, and 0 over each attribute alone"
     )
     exact_for: ClassVar[str] = (
-        "the change of each cell's selection rate against the clean twin's; that it cancels holds for training's cell shares"
+        "the change of each cell's selection rate from the clean twin's; that it cancels, for training's cell shares"
     )
     seen_by: ClassVar[tuple[str, ...]] = ("fairness.selection-rate (intersections)", "fairness.subgroups")
 
