@@ -67,7 +67,7 @@ def test_a_rate_without_enough_non_members_is_refused_with_the_number():
     with pytest.raises(ProbeError, match="needs 1,000 non-members, there are 999"):
         tpr_at(told(np.ones(5), np.zeros(999)), 0.01, np.random.default_rng(0), level=0.95)
     clusters = np.arange(1010) // 2
-    with pytest.raises(ProbeError, match="there are 502"):  # five members, and one cluster of both
+    with pytest.raises(ProbeError, match="there are 503"):  # five members, and one cluster of both
         tpr_at(told(np.ones(5), np.zeros(1005), clusters), 0.01, np.random.default_rng(0), level=0.95)
 
 
