@@ -23,9 +23,9 @@ def held_out_rows(
     """(n,) True for the rows that are tested on: a `share` of the rows of every class, or of the clusters.
 
     The number in each class is the nearest to `share` times its rows, at least 1 and at most all but one. Rows with
-    more than 20 different numbers as labels (a quantity to be predicted) are drawn as one class. A cluster goes to one side
-    whole: clusters are drawn, in an order by the seed, until `share` of the rows is reached, and classes are then as
-    they come. Raises DataError where one side would be empty.
+    more than 20 different numbers as labels (a quantity to be predicted) are drawn as one class. A cluster goes to one
+    side whole: clusters are drawn, in an order by the seed, until `share` of the rows is reached, and classes are then
+    as they come. Raises DataError where one side would be empty.
     """
     import numpy as np
     import pandas as pd

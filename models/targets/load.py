@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +13,21 @@ from steelyard.audit.canonical import digest
 from steelyard.audit.errors import PluginError, SteelyardError, TargetError
 from steelyard.audit.plan import TargetPart
 from steelyard.audit.target import Sample, Target
+from steelyard.models.targets.again import Again, clone_again, fitted_again
 from steelyard.models.targets.memoised import Memoised, freeze, named_by_behaviour
 
 if TYPE_CHECKING:
     from steelyard.models.cache import ModelCache
 
-__all__ = ["KINDS", "PLUGIN_GROUP", "load_target", "wrap"]
+__all__ = ["KINDS", "NEEDS", "PLUGIN_GROUP", "load_target", "wrap"]
 
-KINDS = ("sklearn", "predictions", "python", "recipe")
+KINDS = ("sklearn", "predictions", "python", "recipe", "torch", "onnx", "transformers")
+NEEDS = {
+    "torch": ("torch", ("torch", "safetensors")),
+    "onnx": ("onnx", ("onnxruntime",)),
+    "transformers": ("text", ("torch", "transformers", "safetensors")),
+}
+"""kind: the extra that brings its libraries, and these."""
 PLUGIN_GROUP = "steelyard.targets"
 
 
@@ -39,6 +47,7 @@ def load_target(
     `base` is the folder of the plan file, `train` the training sample (for recipes, and factories that ask for it).
     `trust_pickle` adds to the plan's own word. Raises TargetError, UnsafeArtifact, PlanError or PluginError.
     """
+    _check_installed(part.kind)
     match part.kind:
         case "sklearn":
             return freeze(_from_file(part, base=base, sample=sample, trust_pickle=trust_pickle, name=name), sample)
@@ -51,16 +60,33 @@ def load_target(
 
             return freeze(predictions_target(part, sample, name=name), sample)
         case "python":
-            from steelyard.models.targets.python import call_factory, importable
+            from steelyard.models.targets.python import call_factory, importable, takes_train
 
             model, source, folder = call_factory(part, base=base, train=train)
             with importable(folder):  # a model may import its neighbours only when it is first asked
-                frozen = freeze(_adapt(model, sample, name=name, kind="python", threshold=part.threshold), sample)
+                adapted = _adapt(model, sample, name=name, kind="python", threshold=part.threshold)
+                if takes_train(part, base=base):
+                    adapted = fitted_again(adapted, _factory_again(part, base=base, name=name))
+                else:
+                    adapted = fitted_again(adapted, clone_again(adapted))
+                frozen = freeze(adapted, sample)
             return named_by_behaviour(replace(frozen, name=name), source)
         case "recipe":
             from steelyard.models.targets.recipe import recipe_target
 
             return freeze(recipe_target(part, train, sample, seed=seed, cache=cache, name=name), sample)
+        case "torch":
+            from steelyard.models.targets.torch import torch_target
+
+            return freeze(torch_target(part, base=base, sample=sample, train=train, name=name), sample)
+        case "onnx":
+            from steelyard.models.targets.onnx import onnx_target
+
+            return freeze(onnx_target(part, base=base, sample=sample, name=name), sample)
+        case "transformers":
+            from steelyard.models.targets.transformers import transformers_target
+
+            return freeze(transformers_target(part, base=base, sample=sample, name=name), sample)
     return freeze(_from_plugin(part, base=base, sample=sample, train=train, name=name), sample)
 
 
@@ -68,8 +94,29 @@ def wrap(model: Any, sample: Sample, *, name: str = "candidate") -> Memoised:
     """A model from Python (an estimator, an object with `predict`, a function, a `Target`), with its answers made."""
     if isinstance(model, Target):
         return replace(freeze(model, sample), name=name)
-    frozen = freeze(_adapt(model, sample, name=name, kind="python"), sample)
+    adapted = _adapt(model, sample, name=name, kind="python")
+    frozen = freeze(fitted_again(adapted, clone_again(adapted)), sample)
     return named_by_behaviour(frozen, f"{type(model).__module__}.{type(model).__qualname__}")
+
+
+def _check_installed(kind: str) -> None:
+    extra, libraries = NEEDS.get(kind, ("", ()))
+    missing = [library for library in libraries if find_spec(library) is None]
+    if missing:
+        message = f"the kind {kind!r} needs {' and '.join(missing)}, which is not installed"
+        raise TargetError(message, where="target.kind", hint=f"pip install 'steelyard[{extra}]'")
+
+
+def _factory_again(part: TargetPart, *, base: Path, name: str) -> Again:
+    from steelyard.models.targets.python import call_factory, importable
+
+    def again(train: Sample, seed: int) -> Target:
+        model, source, folder = call_factory(part, base=base, train=train, seed=seed)
+        with importable(folder):
+            adapted = _adapt(model, train, name=name, kind="python", threshold=part.threshold)
+            return named_by_behaviour(freeze(fitted_again(adapted, again), train), source)
+
+    return again
 
 
 def _adapt(model: Any, sample: Sample, *, name: str, kind: str, threshold: float | None = None) -> Target:
@@ -109,9 +156,10 @@ def _from_file(part: TargetPart, *, base: Path, sample: Sample, trust_pickle: bo
         bytes_digest = digest([bytes_digest, part.threshold])
     if not callable(getattr(model, "predict", None)):
         raise TargetError(f"holds a {type(model).__name__}, which has no predict", where=part.path)
-    return estimator_target(
+    target = estimator_target(
         model, sample, name=name, kind="sklearn", fingerprint=bytes_digest, threshold=part.threshold
     )
+    return fitted_again(target, clone_again(target))
 
 
 def _from_plugin(part: TargetPart, *, base: Path, sample: Sample, train: Sample | None, name: str) -> Target:

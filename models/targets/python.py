@@ -17,15 +17,17 @@ from steelyard.audit.errors import TargetError
 from steelyard.audit.plan import TargetPart
 from steelyard.audit.target import Sample
 
-__all__ = ["call_factory", "importable"]
+__all__ = ["call_factory", "importable", "takes_train"]
 
 
-def call_factory(part: TargetPart, *, base: Path, train: Sample | None) -> tuple[Any, str, Path]:
+def call_factory(
+    part: TargetPart, *, base: Path, train: Sample | None, seed: int | None = None
+) -> tuple[Any, str, Path]:
     """What the factory returns, the SHA-256 of its file with the factory's name, and the folder of the file.
 
-    The file is `part.path` (or `part.path` is "file.py:factory"). A factory takes nothing, or one parameter `train`:
-    the training `Sample`, with `inputs`, `labels` (codes into `classes`) and `groups`. Raises TargetError with one line
-    for a file or a function that is not there, and for whatever the user's code raises.
+    The file is `part.path` (or `part.path` is "file.py:factory"). A factory takes nothing, or `train`: the training
+    `Sample`, with `inputs`, `labels` (codes into `classes`) and `groups`; with it, it may take a `seed`. Raises
+    TargetError with one line for a file or a function that is not there, and for whatever the user's code raises.
     """
     path, factory = _split(part)
     full = base / Path(path).expanduser()
@@ -42,7 +44,19 @@ def call_factory(part: TargetPart, *, base: Path, train: Sample | None) -> tuple
         if not callable(function):
             names = [name for name, value in vars(module).items() if inspect.isfunction(value) and name[0] != "_"]
             raise TargetError(f"has no function {factory!r}", where=path, hint=f"it has {', '.join(names) or 'none'}")
-        return _call(function, train, full, where), fingerprint, folder
+        return _call(function, train, seed, full, where), fingerprint, folder
+
+
+def takes_train(part: TargetPart, *, base: Path) -> bool:
+    """Whether the factory, which has been called before, takes the training rows."""
+    path, factory = _split(part)
+    full = base / Path(path).expanduser()
+    fingerprint = hashlib.sha256(full.read_bytes() + b"\0" + factory.encode()).hexdigest()
+    function = getattr(sys.modules.get(f"_steelyard_target_{fingerprint[:12]}"), factory, None)
+    try:
+        return function is not None and "train" in inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return False
 
 
 def _split(part: TargetPart) -> tuple[str, str]:
@@ -73,7 +87,7 @@ def _import(full: Path, name: str, where: str) -> ModuleType:
     return module
 
 
-def _call(function: Callable[..., Any], train: Sample | None, full: Path, where: str) -> Any:
+def _call(function: Callable[..., Any], train: Sample | None, seed: int | None, full: Path, where: str) -> Any:
     try:
         parameters = inspect.signature(function).parameters
     except (TypeError, ValueError):
@@ -81,14 +95,17 @@ def _call(function: Callable[..., Any], train: Sample | None, full: Path, where:
     needed = [
         p.name
         for p in parameters.values()
-        if p.default is p.empty and p.kind not in {p.VAR_POSITIONAL, p.VAR_KEYWORD} and p.name != "train"
+        if p.default is p.empty and p.kind not in {p.VAR_POSITIONAL, p.VAR_KEYWORD} and p.name not in {"train", "seed"}
     ]
     if needed:
         raise TargetError(f"asks for {', '.join(needed)}", where=where, hint="a factory takes nothing, or `train`")
     if "train" in parameters and train is None and parameters["train"].default is inspect.Parameter.empty:
         raise TargetError("asks for the training data", where=where, hint="name data.train")
     try:
-        return function(train=train) if "train" in parameters and train is not None else function()
+        given: dict[str, Any] = {"train": train} if "train" in parameters and train is not None else {}
+        if "seed" in parameters and (seed is not None or parameters["seed"].default is inspect.Parameter.empty):
+            given["seed"] = seed or 0
+        return function(**given)
     except (Exception, SystemExit) as error:
         raise _their_fault(error, full, where) from error
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["SklearnTarget", "estimator_target"]
+__all__ = ["SklearnTarget", "class_order", "estimator_target", "inputs_for"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +69,7 @@ class SklearnTarget:
         return checked
 
     def _ask(self, method: str, inputs: Any) -> Any:
-        ready = _inputs_for(self.model, inputs, self.name)
+        ready = inputs_for(self.model, inputs, self.name)
         try:
             with one_thread() if self.kind == "recipe" else nullcontext():
                 return getattr(self.model, method)(ready)
@@ -99,7 +99,7 @@ def estimator_target(
         if own is not None:
             raise TargetError("is a classifier, but the task is regression", where=name, hint="see data.task")
     elif own is not None:
-        order = _class_order(own, sample.classes, name)
+        order = class_order(own, sample.classes, name)
         read = [(str(value), sample.classes[c]) for c, place in enumerate(order) for value in [own[place]]]
         if any(mine != theirs for mine, theirs in read):
             said.append("its classes are read as " + ", ".join(f"{mine} = {theirs}" for mine, theirs in read))
@@ -107,7 +107,7 @@ def estimator_target(
         if sample.task is not Task.BINARY or not has_scores:
             raise TargetError("a threshold needs a binary task and a model with probabilities", where=name)
         said.append(f"decides positive from {threshold:g} on")
-    _inputs_for(model, sample.inputs, name)
+    inputs_for(model, sample.inputs, name)
     return SklearnTarget(
         name=name,
         kind=kind,
@@ -133,7 +133,7 @@ def describe(model: Any) -> str:
     return kind
 
 
-def _class_order(own: Any, classes: Sequence[str], name: str) -> tuple[int, ...]:
+def class_order(own: Any, classes: Sequence[str], name: str) -> tuple[int, ...]:
     """For each class of the sample, the place it has among the model's own."""
     import numpy as np
 
@@ -155,7 +155,7 @@ def _class_order(own: Any, classes: Sequence[str], name: str) -> tuple[int, ...]
     return tuple(codes.index(code) for code in range(len(classes)))
 
 
-def _inputs_for(model: Any, inputs: Any, name: str) -> Any:
+def inputs_for(model: Any, inputs: Any, name: str) -> Any:
     """The columns the model was trained on, in its order; an array for a model trained on one."""
     import numpy as np
     import pandas as pd

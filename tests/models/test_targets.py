@@ -200,7 +200,7 @@ def test_what_is_no_model() -> None:
 def test_capabilities_are_what_it_has() -> None:
     numbers = X[["a", "b"]]
     ridge = wrap(RidgeClassifier().fit(numbers, words), binary(inputs=numbers))
-    assert ridge.capabilities == {Capability.PREDICT, Capability.QUERY}
+    assert ridge.capabilities == {Capability.PREDICT, Capability.QUERY, Capability.FIT_AGAIN}
     with pytest.raises(NotApplicable, match="no probabilities"):
         ridge.predict_proba(numbers)
     line = sample_from_arrays(numbers, X["a"], task="regression")
