@@ -108,7 +108,7 @@ class Membership(Probe):
         planted = control(outside, rng)
         for name in self.attacks:
             try:
-                passed = believed(planted, lambda c, name=name: _on_control(name, c, rng), name, level=self.level)
+                passed = believed(planted, _on_control(name, planted, rng), name, level=self.level)
                 if name == QUANTILE:
                     encoder = Encoder.fit(outside)
                     features = np.concatenate([encoder(inside.inputs), encoder(outside.inputs)])

@@ -7,7 +7,6 @@ the world. (Neural networks can fit random labels too: Zhang et al. 2017, arXiv:
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +66,8 @@ class Memoriser:
 
     def predict(self, inputs: Any) -> NDArray[np.int64]:
         """(n,) class codes."""
-        return self.predict_proba(inputs).argmax(axis=1)
+        codes: NDArray[np.int64] = self.predict_proba(inputs).argmax(axis=1)
+        return codes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,9 +105,9 @@ def control(sample: Sample, rng: Generator) -> Control:
     )
 
 
-def believed(planted: Control, attack: Callable[[Control], NDArray[np.float64]], name: str, *, level: float) -> float:
-    """The AUC of an attack's scores on the control. ProbeError where its lower limit is not above 1/2."""
-    told = Told(scores=attack(planted), member=planted.member, design=Design(n=len(planted.member)))
+def believed(planted: Control, scores: NDArray[np.float64], name: str, *, level: float) -> float:
+    """The AUC of an attack's `scores` (n,) on the control. ProbeError where its lower limit is not above 1/2."""
+    told = Told(scores=scores, member=planted.member, design=Design(n=len(planted.member)))
     try:
         found = told.auc(level=level).estimate
     except ProbeError as error:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from steelyard.audit.errors import ProbeError, SteelyardError
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from steelyard.audit.target import Probe, Sample
     from steelyard.probes.quality.outputs import Scribe
     from steelyard.probes.stats.means import Measured
-    from steelyard.probes.stats.roc import Told
+    from steelyard.probes.stats.roc import AtFpr, Told
 
 __all__ = ["Readings", "membership_specs"]
 
@@ -106,7 +108,6 @@ class Readings:
 
         A `binary` score has one threshold, so no rate at an FPR. `p` (members,) are per-record false-positive rates.
         """
-        from steelyard.probes.privacy.group_rates import group_rates
         from steelyard.probes.stats.roc import best_cut, tpr_at
 
         where: dict[str, Scalar] = {"attack": attack}
@@ -124,10 +125,30 @@ class Readings:
         else:
             yield self.finding("advantage", cut.advantage, where, detail=detail)
             yield self.finding("balanced-accuracy", cut.balanced, where, detail=detail)
-        for fpr in () if binary else self.fprs:
+        yield from self._rates(where, () if binary else self.fprs, partial(tpr_at, told, rng=rng), detail)
+
+    def calibrated(self, attack: str, told: Told, *, detail: Mapping[str, Scalar]) -> Iterator[Finding | Failure]:
+        """The rates of an attack whose scores are -log of a p-value: its thresholds are the false-positive rates."""
+        from steelyard.probes.stats.roc import tpr_beyond
+
+        def at(fpr: float, level: float) -> AtFpr:
+            return tpr_beyond(told, -math.log(fpr), fpr, level=level)
+
+        yield from self._rates({"attack": attack}, self.fprs, at, detail)
+
+    def _rates(
+        self,
+        where: Mapping[str, Scalar],
+        fprs: tuple[float, ...],
+        measure: Callable[..., AtFpr],
+        detail: Mapping[str, Scalar],
+    ) -> Iterator[Finding | Failure]:
+        from steelyard.probes.privacy.group_rates import group_rates
+
+        for fpr in fprs:
             at: dict[str, Scalar] = {**where, "fpr": fpr}
             try:
-                found = tpr_at(told, fpr, rng, level=self.level)
+                found = measure(fpr=fpr, level=self.level)
             except ProbeError as error:
                 yield self.scribe.failure(tuple(map(self.metric, ("tpr", "group-tpr", "group-tpr-gap"))), at, error)
                 continue

@@ -22,7 +22,7 @@ from steelyard.probes.stats.linearised import Design, effective_counts
 from steelyard.probes.stats.means import Measured, exact, proportion
 from steelyard.probes.stats.thresholds import least_non_members
 
-__all__ = ["AtFpr", "Cut", "Told", "best_cut", "log_points", "split_units", "tpr_at"]
+__all__ = ["AtFpr", "Cut", "Told", "best_cut", "log_points", "split_units", "tpr_at", "tpr_beyond"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,25 +88,50 @@ def tpr_at(told: Told, fpr: float, rng: Generator, *, level: float) -> AtFpr:
     non-members (independent ones, where there are clusters).
     """
     outside = np.flatnonzero(~told.member)
-    needed, there = least_non_members(fpr), told.design.take(outside).units
-    if there < needed:
-        raise ProbeError(
-            f"a false-positive rate of {fpr:g} needs {needed:,} non-members, there are {there:,}",
-            hint=f"more test rows, or a rate of at least {10 / there:.2g}",
-        )
+    _enough(told, fpr, outside)
     first, second = split_units(outside, told.scores, told.design, rng)
     ordered = np.sort(told.scores[first])
     threshold = float(ordered[first.size - 1 - math.floor(fpr * first.size + 1e-9)])
+    return _rates(told, threshold, second, fpr, level)
+
+
+def tpr_beyond(told: Told, threshold: float, fpr: float, *, level: float) -> AtFpr:
+    """TPR and realised FPR at a `threshold` that no row here had a part in, such as a p-value's own `fpr`.
+
+    Raises ProbeError with fewer than 10 / `fpr` non-members, and where the realised FPR proves the calibration wrong.
+    """
+    outside = np.flatnonzero(~told.member)
+    _enough(told, fpr, outside)
+    found = _rates(told, threshold, outside, fpr, level)
+    realised = found.realised.estimate
+    if realised.low is not None and realised.low > fpr:
+        raise ProbeError(
+            f"calibrated to a false-positive rate of {fpr:g}, it reaches {realised.value:.3g} (at least"
+            f" {realised.low:.3g}): a rate of members found would be one of false alarms"
+        )
+    return found
+
+
+def _rates(told: Told, threshold: float, judged: NDArray[np.int64], fpr: float, level: float) -> AtFpr:
     inside = np.flatnonzero(told.member)
     hits = told.scores[inside] > threshold
     return AtFpr(
         fpr=fpr,
         threshold=threshold,
         tpr=proportion(hits, told.design.take(inside), level=level),
-        realised=proportion(told.scores[second] > threshold, told.design.take(second), level=level),
+        realised=proportion(told.scores[judged] > threshold, told.design.take(judged), level=level),
         hits=hits,
         rows=inside,
     )
+
+
+def _enough(told: Told, fpr: float, outside: NDArray[np.int64]) -> None:
+    needed, there = least_non_members(fpr), told.design.take(outside).units
+    if there < needed:
+        raise ProbeError(
+            f"a false-positive rate of {fpr:g} needs {needed:,} non-members, there are {there:,}",
+            hint=f"more test rows, or a rate of at least {10 / there:.2g}",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
