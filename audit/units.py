@@ -13,6 +13,7 @@ from steelyard.audit.errors import NotApplicable, ProbeError, SteelyardError
 from steelyard.audit.store import UnitResult
 from steelyard.audit.target import Probe, References, Sample, Target
 from steelyard.audit.types import Capability, Data, Failure, Finding, Inapplicable
+from steelyard.models.targets.drawn_rows import behind, draw, wants_rows
 from steelyard.models.threads import one_thread
 
 # What asks the model itself, and so needs the process where it lives.
@@ -34,14 +35,16 @@ class Unit:
 def misfit(probe: Probe, target: Target, sample: Sample) -> Inapplicable | None:
     """Why a probe does not fit a target and a sample, or None where it does."""
     capabilities = {item for item in probe.requires if isinstance(item, Capability)}
-    lacking = sorted(str(c) for c in capabilities - target.capabilities)
+    rows = wants_rows(probe, sample)
+    able = (behind(target) or target).capabilities if rows else target.capabilities
+    lacking = sorted(str(c) for c in capabilities - able)
     lacking += sorted(str(d) for d in (probe.requires - capabilities) - sample.provides)
     if sample.task not in probe.tasks:
         tasks = " or ".join(sorted(probe.tasks))
         reason = f"it is for {tasks} tasks, and this one is {sample.task.value}"
     elif lacking:
         reason = f"it needs {', '.join(lacking)}, which the target and its data do not have"
-    elif sample.reduced is not None and not probe.reads_counts:
+    elif rows and behind(target) is None:
         lacking = ["rows"]
         reason = "it needs rows, and this table was reduced to counts; a larger data.reduce_above reads it whole"
     else:
@@ -93,7 +96,10 @@ def run_unit(unit: Unit, sample: Sample, seed: int) -> UnitResult:
     rng = generator(seed, f"probe:{probe.id}:{target.name}")
     try:
         with one_thread():
-            for row in probe.run(target, sample, unit.references, rng):
+            drawn = draw(target, sample) if wants_rows(probe, sample) else None
+            asked = (target, sample) if drawn is None else (drawn.target, drawn.sample)
+            for found in probe.run(*asked, unit.references, rng):
+                row = found if drawn is None else drawn.mark(found)
                 if type(row) not in kinds:
                     raise TypeError(f"it yielded a {type(row).__name__}, not a Finding")
                 kinds[type(row)].append(row)  # type: ignore[attr-defined]
@@ -132,9 +138,10 @@ def run_units(
     """Run the units, in this process or on `jobs` worker processes; `done` is called as each one ends.
 
     Units are independent and each has its own named generator, so neither jobs nor order changes a number. A probe that
-    puts new questions to the model runs in this process: the model itself need not survive the way to another.
+    puts new questions to the model runs in this process: the model itself need not survive the way to another. So does
+    one that is put to drawn rows.
     """
-    sent = [unit for unit in units if not unit.probe.requires & _AT_THE_MODEL] if jobs > 1 else []
+    sent = [unit for unit in units if _may_leave(unit, sample)] if jobs > 1 else []
     sent = sent if len(sent) > 1 else []
     away = {unit.key for unit in sent}
     for unit in [unit for unit in units if unit.key not in away]:
@@ -145,6 +152,11 @@ def run_units(
         if not any(Data.TRAINING in unit.probe.requires for unit in sent):
             sample = replace(sample, training=None)  # not worth the way to every worker
         yield from _run_in_workers(sent, sample, seed=seed, jobs=jobs, done=done)
+
+
+def _may_leave(unit: Unit, sample: Sample) -> bool:
+    """Whether a worker has all that the unit needs: neither the model nor the files that rows are drawn from."""
+    return not unit.probe.requires & _AT_THE_MODEL and not wants_rows(unit.probe, sample)
 
 
 def _run_in_workers(

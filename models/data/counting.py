@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from steelyard.audit.errors import DataError
-from steelyard.models.data.duck import SCAN, Duck, quoted
+from steelyard.models.data.duck import Duck, quoted
 from steelyard.models.data.roles import Roles
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-__all__ = ["MOST_CELLS", "Cells", "Counting", "Pairs", "joined", "numbered", "whole_sum"]
+__all__ = ["MOST_CELLS", "Cells", "Counting", "Pairs", "all_rows", "joined", "numbered", "whole_sum"]
 
 MOST_CELLS = 1_000_000
 """More combinations of groups, label and decision than this are no table of counts."""
@@ -98,7 +98,7 @@ class Counting:
             return True
         name = quoted(column)
         few = duck.ask(
-            f"SELECT DISTINCT v FROM (SELECT {name} AS v FROM {SCAN} LIMIT {_GLANCE}) "
+            f"SELECT DISTINCT v FROM (SELECT {name} AS v FROM {duck.scan} LIMIT {_GLANCE}) "
             f"WHERE v IS NOT NULL AND trim(CAST(v AS VARCHAR)) NOT IN ('', 'nan') LIMIT {least}"
         )
         return bool(few.num_rows < least)
@@ -109,7 +109,7 @@ class Counting:
         wanted = [f"{sql} AS {key}" for key, sql in keys.items()]
         places = ", ".join(str(i + 1) for i in range(len(keys)))
         answer = duck.ask(
-            f"SELECT {', '.join([*wanted, *self._sums(duck)])} FROM {SCAN} "
+            f"SELECT {', '.join([*wanted, *self._sums(duck)])} FROM {duck.scan} "
             f"GROUP BY {places} ORDER BY {places} LIMIT {MOST_CELLS + 1}",
             self.values,
         )
@@ -123,6 +123,9 @@ class Counting:
             )
         held = answer.select(list(keys))
         values = held.rename_columns(list(self.columns)).to_pandas()
+        if duck.files.csv:
+            texts = [name for name in values.columns if name != self.answer or self.decision is not None]
+            values = values.assign(**{name: _read_as_csv(values[name]) for name in texts})
         return Cells(keys=held, values=values, sums=answer.drop_columns(list(keys)).to_pandas())
 
     def _sums(self, duck: Duck) -> list[str]:
@@ -158,7 +161,7 @@ class Counting:
     def unit(self, duck: Duck) -> float:
         """The power of two at or above the largest weight."""
         w = self.weight
-        (most,) = duck.ask(f"SELECT max({w}) FILTER (isfinite({w}) AND {w} > 0) AS most FROM {SCAN}")[
+        (most,) = duck.ask(f"SELECT max({w}) FILTER (isfinite({w}) AND {w} > 0) AS most FROM {duck.scan}")[
             "most"
         ].to_pylist()
         return 2.0 ** math.ceil(math.log2(most)) if most else 1.0
@@ -186,7 +189,8 @@ class Counting:
         name = quoted(self.roles.id)
         twice = duck.ask(
             f"SELECT count(*) AS ids, coalesce(sum(CAST(rows AS BIGINT)) FILTER (id IS NULL), 0) AS missing, "
-            f"min(CAST(id AS VARCHAR)) AS least FROM (SELECT {name} AS id, count(*) AS rows FROM {SCAN} GROUP BY 1 "
+            f"min(CAST(id AS VARCHAR)) AS least FROM "
+            f"(SELECT {name} AS id, count(*) AS rows FROM {duck.scan} GROUP BY 1 "
             f"HAVING count(*) > 1 OR {name} IS NULL)"
         ).to_pylist()[0]
         if twice["missing"]:
@@ -208,7 +212,7 @@ class Counting:
             size = whole_sum(self.weight, self.unit(duck))
         own = (
             f"WITH own AS MATERIALIZED (SELECT c.id, {quoted(self.roles.cluster or '')} AS cluster, {size} AS x "
-            f"FROM {SCAN} JOIN cells AS c ON {joined(list(self.columns.values()))} GROUP BY 1, 2) "
+            f"FROM {duck.scan} JOIN cells AS c ON {joined(list(self.columns.values()))} GROUP BY 1, 2) "
         )
         product = "sum(CAST(a.x AS HUGEINT) * b.x)"
         if self.roles.weight is not None:  # in order of size, or the last bits would depend on the threads
@@ -223,6 +227,21 @@ class Counting:
             first=found["i"].to_numpy(), second=found["j"].to_numpy(), value=found["v"].to_numpy(),
             units=int(units["units"][0].as_py()),
         )  # fmt: skip
+
+
+def all_rows(duck: Duck) -> int:
+    """How many rows the table has."""
+    return int(duck.ask(f"SELECT count(*) AS n FROM {duck.scan}")["n"][0].as_py())
+
+
+def _read_as_csv(texts: pd.Series[Any]) -> pd.Series[Any]:
+    """What pandas makes of a column with these cells: every value there is stands in them, so it infers the same."""
+    import io
+
+    import pandas as pd
+
+    held = io.StringIO(texts.to_frame("x").to_csv(index=False))
+    return pd.read_csv(held, low_memory=False, index_col=False, skip_blank_lines=False)["x"]
 
 
 def numbered(keys: pa.Table) -> pa.Table:

@@ -1,5 +1,6 @@
-"""Questions to a parquet table of any size, put by DuckDB: in bounded memory, without loading its rows.
+"""Questions to a parquet or CSV table of any size, put by DuckDB: in bounded memory, without loading its rows.
 
+A cell of a CSV file is text here: what its column means is told from the values that were counted, all at once.
 Column names are quoted, paths and values are parameters. No extension is downloaded.
 """
 
@@ -19,11 +20,20 @@ from steelyard.models.data.urls import Files
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["MEMORY", "SCAN", "Duck", "available", "open_duck", "quoted"]
+__all__ = ["MEMORY", "Duck", "available", "open_duck", "quoted"]
 
 MEMORY = "512MB"
 """What DuckDB may hold; what does not fit is written to the system's temporary folder."""
-SCAN = "read_parquet($files, union_by_name => true, hive_partitioning => false) AS t"
+_PARQUET = "read_parquet($files, union_by_name => true, hive_partitioning => false) AS t"
+_MISSING = (
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
+    "NULL", "NaN", "None", "n/a", "nan", "null",
+)  # fmt: skip
+"""What a cell of a CSV file is missing by: the words that pandas takes for it."""
+_CSV = (
+    "read_csv($files, header => true, all_varchar => true, delim => ',', quote => '\"', escape => '\"', "
+    f"nullstr => {list(_MISSING)!r}, union_by_name => true, hive_partitioning => false) AS t"
+)
 
 
 def available() -> bool:
@@ -43,8 +53,13 @@ class Duck:
     connection: Any
     files: Files
 
+    @property
+    def scan(self) -> str:
+        """SQL of the table's rows, called t."""
+        return _CSV if self.files.csv else _PARQUET
+
     def ask(self, sql: str, values: Mapping[str, Any] | None = None) -> pa.Table:
-        """The answer to one question; `SCAN` in it is the table. Raises DataError where a file cannot be read."""
+        """The answer to one question, in which `scan` is the table. Raises DataError where a file cannot be read."""
         import duckdb
 
         given = {"files": list(self.files.names)} if "$files" in sql else {}

@@ -13,7 +13,7 @@ from steelyard.audit.types import Modality
 from steelyard.models.data.bundled import Bundled, load_bundled
 from steelyard.models.data.held_out import held_out_rows
 from steelyard.models.data.images import as_images
-from steelyard.models.data.reduced import counted_sample
+from steelyard.models.data.large import counted_sample, why_read_whole
 from steelyard.models.data.rows import Rows, read_rows
 from steelyard.models.data.sample import build_sample
 from steelyard.models.data.tables import read_tables
@@ -65,7 +65,7 @@ def load_samples(data: DataPart, *, target: TargetPart | None, base: Path, seed:
         raise DataError("data.test and target.path name two tables", where="data", hint="leave data.test out")
     classes = _classes(train)
     if predictions and target is not None:
-        counted = counted_sample(path, data, target, base=base, classes=classes)
+        counted = counted_sample(path, data, target, base=base, classes=classes, seed=seed)
         if counted is not None:
             return Samples(test=counted, train=train, data=data, source=path)
     if is_url(path):
@@ -75,6 +75,8 @@ def load_samples(data: DataPart, *, target: TargetPart | None, base: Path, seed:
     else:
         rows = read_rows(path, data, base=base, split="test")
     test = _sample(rows, data, target, split="test", source=path, classes=classes)
+    if predictions:
+        test = replace(test, notes=(*test.notes, *why_read_whole(test, data)))
     return Samples(test=_beside(test, train), train=train, data=data, source=path)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from steelyard.audit.canonical import FrozenMap, digest
@@ -20,12 +19,14 @@ from steelyard.audit.types import Modality, Task
 from steelyard.models.data.classes import infer_task
 from steelyard.models.data.columns import label_missing
 from steelyard.models.data.counting import Cells, Counting, Pairs
-from steelyard.models.data.duck import available, open_duck
+from steelyard.models.data.duck import open_duck
 from steelyard.models.data.groups import code_groups
 from steelyard.models.data.roles import Roles, find_roles
+from steelyard.models.data.row_sample import ROWS, draw_rows
 from steelyard.models.data.sample import find_outcome
+from steelyard.models.data.table_size import column_names
 from steelyard.models.data.tables import column_named
-from steelyard.models.data.urls import Files, find_parquet
+from steelyard.models.data.urls import Files
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from steelyard.models.data.score_bins import Histogram, Losses
 
-__all__ = ["DEFAULT_THRESHOLD", "Reduced", "Spread", "counted_sample", "number_of_rows", "reduce_table"]
+__all__ = ["DEFAULT_THRESHOLD", "Reduced", "Spread", "reduce_table"]
 
 DEFAULT_THRESHOLD = 0.5
 
@@ -50,7 +51,8 @@ class Spread:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Reduced:
-    """What a reduced sample knows of its rows. C entries, in the order of `Sample.inputs`.
+    """What a reduced sample knows of its rows, of which the files hold `total`. C entries, in the order of
+    `Sample.inputs`.
 
     `rows` (C,) how many rows; `weights`, `squares` and `cubes` (C,) the sums of the weights, of their squares and of
     their cubes, None without weights; `pairs` is there with clusters. Sums over scores are asked of the files when a
@@ -58,6 +60,7 @@ class Reduced:
     """
 
     files: Files
+    total: int
     counting: Counting
     cells: Cells = field(repr=False)
     rows: NDArray[np.int64] = field(repr=False)
@@ -67,6 +70,9 @@ class Reduced:
     cubes: NDArray[np.float64] | None = field(repr=False)
     pairs: Pairs | None = field(repr=False)
     spread: Spread | None
+    plan: tuple[DataPart, TargetPart] = field(repr=False)
+    classes: tuple[str, ...] = field(repr=False)
+    seed: int
     _kept: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -92,6 +98,23 @@ class Reduced:
         found: Histogram = self._once(name, lambda reduced: ask_bins(reduced, whole=whole))
         return found
 
+    def sampled(self) -> Sample:
+        """A simple random sample of the rows, drawn by the plan's `seed` when it is first wanted: as rows read whole.
+
+        At most `row_sample.ROWS` of them. Its groups have the codes of its own values, and a group may be lacking; its
+        last note says how many of how many rows it is. Answers for it are in the columns of its inputs. Raises
+        DataError where the files have changed or what was drawn makes no sample.
+        """
+        data, target = self.plan
+        found: Sample = self._once(
+            "sampled",
+            lambda reduced: draw_rows(
+                reduced.files, reduced.total, data, target,
+                classes=reduced.classes, seed=reduced.seed, source=reduced.counting.source,
+            ),
+        )  # fmt: skip
+        return found
+
     def _once(self, name: str, make: Any) -> Any:
         if name not in self._kept:
             self._kept[name] = make(self)
@@ -100,62 +123,13 @@ class Reduced:
     def __getstate__(self) -> dict[str, Any]:
         if self.has_scores:
             self.losses(), self.histogram(whole=True), self.histogram(whole=False)
-        return self.__dict__
-
-
-def counted_sample(
-    path: str, data: DataPart, target: TargetPart, *, base: Path, classes: Sequence[str] | None
-) -> Sample | None:
-    """The sample of counts of a parquet table with more than `data.reduce_above` rows; None where it is to be read.
-
-    Read whole are CSV tables, tables with a task other than binary, and all tables where DuckDB is not installed.
-    """
-    files = find_parquet(path, base=base)
-    if files is None or not available() or number_of_rows(files) <= data.reduce_above:
-        return None
-    return reduce_table(files, data, target, classes=classes, source=path)
-
-
-def number_of_rows(files: Files) -> int:
-    """Rows in all the files, by their footers."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    total = 0
-    for name in files.names:
-        try:
-            with files.open(name) as stream:
-                total += pq.ParquetFile(stream).metadata.num_rows
-        except (pa.ArrowException, OSError) as error:
-            raise DataError(f"is not a parquet table: {error}", where=name) from None
-    return total
-
-
-def _column_names(files: Files) -> list[str]:
-    """The columns of the table, which every file must have. Raises DataError naming the first that has not."""
-    import pyarrow.parquet as pq
-
-    first: list[str] = []
-    for name in files.names:
-        with files.open(name) as stream:
-            own = list(pq.ParquetFile(stream).schema_arrow.names)
-        first = first or own
-        odd = sorted(set(own) ^ set(first))
-        if odd:
-            raise DataError(
-                f"its columns are not those of {files.names[0].rsplit('/', 1)[-1]}: {', '.join(map(repr, odd[:8]))}",
-                where=name,
-                hint="the files of one table need the same columns",
-            )
-        twice = sorted({column for column in own if own.count(column) > 1})
-        if twice:
-            raise DataError(f"more than one column is called {twice[0]!r}", where=name, hint="names must differ")
-    return first
+        return {**self.__dict__, "_kept": {name: kept for name, kept in self._kept.items() if name != "sampled"}}
 
 
 def reduce_table(
-    files: Files, data: DataPart, target: TargetPart, *, classes: Sequence[str] | None, source: str
-) -> Sample | None:
+    files: Files, data: DataPart, target: TargetPart, *, classes: Sequence[str] | None, source: str, rows: int,
+    seed: int = 0,
+) -> Sample | None:  # fmt: skip
     """The sample of counts of `files`, or None where the task is not binary: such a table is read row by row.
 
     Raises DataError as `build_sample` does, and where the groups make more than `MOST_CELLS` combinations.
@@ -163,7 +137,7 @@ def reduce_table(
     import pandas as pd
 
     notes: list[str] = []
-    header = pd.DataFrame(columns=_column_names(files))
+    header = pd.DataFrame(columns=column_names(files))
     roles = find_roles(header, data, target, split="test", where=source, notes=notes)
     if data.task not in (None, "binary") or (classes is not None and len(classes) != 2):
         return None
@@ -178,7 +152,7 @@ def reduce_table(
         counting.check(cells)
         counting.check_ids(duck)
         pairs = counting.pairs(duck, cells) if roles.cluster is not None else None
-    return _sample(files, counting, cells, pairs, data, target, classes, notes)
+    return _sample(files, counting, cells, pairs, data, target, classes, notes, rows, seed)
 
 
 def _counting(header: pd.DataFrame, roles: Roles, target: TargetPart, source: str) -> Counting:
@@ -216,6 +190,8 @@ def _sample(
     target: TargetPart,
     classes: Sequence[str] | None,
     notes: list[str],
+    total: int,
+    seed: int,
 ) -> Sample:
     roles, source, rows = counting.roles, counting.source, cells.rows
     binary = data.model_copy(update={"task": "binary"})
@@ -232,11 +208,13 @@ def _sample(
     ]
     notes.append(
         f"{int(rows.sum()):,} rows were counted, not read one by one (data.reduce_above is {data.reduce_above:,}): "
-        "counts and rates are exact; areas and bins of scores carry the error that is stated with them"
+        "counts and rates are exact; areas and bins of scores carry the error that is stated with them; questions "
+        f"about single rows are put to a seeded sample of {min(ROWS, total):,} rows, and say so"
     )
     weighted = roles.weight is not None
     reduced = Reduced(
         files=files,
+        total=total,
         counting=counting,
         cells=cells,
         rows=rows,
@@ -246,6 +224,9 @@ def _sample(
         cubes=cells.sums["cube"].to_numpy(dtype=float) if weighted else None,
         pairs=pairs,
         spread=_spread(cells) if counting.score is not None else None,
+        plan=(data, target),
+        classes=outcome.classes,
+        seed=seed,
     )
     content = {
         "reduced": files.digest(),

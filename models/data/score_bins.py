@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from steelyard.audit.errors import DataError
 from steelyard.models.data.counting import joined, numbered, whole_sum
-from steelyard.models.data.duck import SCAN, Duck, open_duck
+from steelyard.models.data.duck import Duck, open_duck
 
 if TYPE_CHECKING:
     import numpy as np
@@ -83,7 +83,8 @@ def ask_losses(reduced: Reduced) -> Losses:
             wanted += [f"{sql} AS {name}{i}" for i, sql in enumerate(_sums(loss, unit))]
             wanted += [f"min({loss}) AS {name}_low", f"max({loss}) AS {name}_high"]
         found = duck.ask(
-            f"SELECT id, {', '.join(wanted)} FROM ({_rows(reduced)}) GROUP BY 1 ORDER BY 1", reduced.counting.values
+            f"SELECT id, {', '.join(wanted)} FROM ({_rows(duck, reduced)}) GROUP BY 1 ORDER BY 1",
+            reduced.counting.values,
         )
     _refuse_changed(reduced, found["n"].to_numpy())
     return Losses(brier=_read(found, "b"), log=_read(found, "l"))
@@ -103,7 +104,7 @@ def ask_bins(reduced: Reduced, *, whole: bool) -> Histogram:
             f"SELECT {'y' if whole else 'id'} AS entry, least(CAST(floor(s * {bins}) AS INTEGER), {bins - 1}) AS bin, "
             f"count(*) AS n, {_fixed('s')} AS score, {_fixed('s * s')} AS square, {_fixed('s * s * s')} AS cube, "
             f"{w[0]} AS weight, {w[1]} AS weight_square, min(s) AS low, max(s) AS high "
-            f"FROM ({_rows(reduced)}) GROUP BY 1, 2 ORDER BY 1, 2",
+            f"FROM ({_rows(duck, reduced)}) GROUP BY 1, 2 ORDER BY 1, 2",
             reduced.counting.values,
         )
     column = {name: found[name].to_numpy() for name in found.column_names}
@@ -133,13 +134,13 @@ def _refuse_changed(reduced: Reduced, rows: NDArray[np.int64]) -> None:
         )
 
 
-def _rows(reduced: Reduced) -> str:
+def _rows(duck: Duck, reduced: Reduced) -> str:
     """SQL of the rows: the entry `id`, the label `y`, the score `s` and the weight `w`."""
     counting = reduced.counting
     weight = f", {counting.weight} AS w" if reduced.weights is not None else ""
     return (
         f"SELECT c.id AS id, c.y AS y, {counting.number} AS s{weight} "
-        f"FROM {SCAN} JOIN cells AS c ON {joined(list(counting.columns.values()))}"
+        f"FROM {duck.scan} JOIN cells AS c ON {joined(list(counting.columns.values()))}"
     )
 
 

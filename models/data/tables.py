@@ -14,7 +14,7 @@ from steelyard.audit.errors import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["SUFFIXES", "column_named", "read_table", "read_tables", "resolve_path"]
+__all__ = ["SUFFIXES", "column_named", "csv_header", "read_table", "read_tables", "resolve_path"]
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet", ".pq")
 _GLOB_SIGNS = frozenset("*?[")
@@ -136,7 +136,7 @@ def _read_csv(path: Path, where: str) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        header = _csv_header(path)
+        header = csv_header(path)
         _refuse_duplicates(header, where)
         frame = pd.read_csv(path, low_memory=False, index_col=False)
     except pd.errors.EmptyDataError:
@@ -158,7 +158,7 @@ def _read_csv(path: Path, where: str) -> pd.DataFrame:
     return frame
 
 
-def _csv_header(path: Path) -> list[str]:
+def csv_header(path: Path) -> list[str]:
     """The names as they stand in the file: pandas would silently rename the second of two equal ones."""
     opener: Any = gzip.open if path.suffix == ".gz" else open
     with opener(path, "rt", encoding="utf-8-sig", newline="") as stream:

@@ -15,9 +15,10 @@ from steelyard.models.data.tables import resolve_path
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Files", "find_parquet", "is_url", "read_remote"]
+__all__ = ["Files", "find_table", "is_url", "read_remote"]
 
 SUFFIXES = (".parquet", ".pq")
+TEXT = (".csv", ".csv.gz")
 BIG = "install steelyard[big]"
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _BLOCK = 1 << 22
@@ -30,10 +31,14 @@ def is_url(path: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Files:
-    """The parquet files of one table, in name order. `protocol` is empty for files of this machine."""
+    """The parquet files of one table, or its CSV files (`csv`), in name order.
+
+    `protocol` is empty for files of this machine; those of CSV always are.
+    """
 
     names: tuple[str, ...]
     protocol: str = ""
+    csv: bool = False
 
     def storage(self) -> Any:
         """The fsspec file system they lie in. Raises DataError where it needs a package that is not here."""
@@ -63,8 +68,8 @@ class Files:
         return found
 
 
-def find_parquet(pattern: str, *, base: Path) -> Files | None:
-    """The parquet files that `pattern` names (a file, a glob, an address), or None where it names anything else.
+def find_table(pattern: str, *, base: Path) -> Files | None:
+    """The parquet files or the CSV files that `pattern` names (a file, a glob, an address of parquet files), else None.
 
     Raises DataError where an address has no such file or cannot be reached.
     """
@@ -78,8 +83,12 @@ def find_parquet(pattern: str, *, base: Path) -> Files | None:
         import glob
 
         names = sorted(glob.glob(str(full), recursive=True))
-    whole = names and all(name.lower().endswith(SUFFIXES) and Path(name).is_file() for name in names)
-    return Files(names=tuple(names)) if whole else None
+    if not names or not all(Path(name).is_file() for name in names):
+        return None
+    for ends in (SUFFIXES, TEXT):
+        if all(name.lower().endswith(ends) for name in names):
+            return Files(names=tuple(names), csv=ends is TEXT)
+    return None
 
 
 def read_remote(pattern: str) -> pd.DataFrame:

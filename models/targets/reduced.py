@@ -13,13 +13,15 @@ from steelyard.models.data.fingerprint import fingerprint_inputs
 from steelyard.models.data.reduced import Reduced
 from steelyard.models.targets.answers import class_codes
 from steelyard.models.targets.memoised import Memoised
-from steelyard.models.targets.predictions import TWO_RULES, decision_rule
+from steelyard.models.targets.predictions import TWO_RULES, PredictionsTarget, decision_rule
 
 __all__ = ["reduced_target"]
 
 
 def reduced_target(part: TargetPart, sample: Sample, *, name: str) -> Memoised:
     """The decisions of `sample`, reduced. It has no probabilities to hand out: probes read their sums from the sample.
+
+    Behind it is the table's own target, which answers for rows of the table: those of `sample.reduced.sampled()`.
 
     Raises TargetError as `predictions_target` does: a decision or a score that is missing, an unknown decision.
     """
@@ -55,5 +57,16 @@ def reduced_target(part: TargetPart, sample: Sample, *, name: str) -> Memoised:
         inputs_digest=fingerprint_inputs(sample.inputs),
         decisions=decisions,
         scores=None,
+        model=PredictionsTarget(
+            name=name,
+            task=sample.task,
+            capabilities=rule.capabilities,
+            fingerprint=sample.fingerprint,
+            description=rule.description,
+            classes=sample.classes,
+            decision=counting.decision,
+            score=counting.score,
+            threshold=rule.threshold,
+        ),
         _seen=[sample.inputs],
     )

@@ -107,6 +107,10 @@ class Calibration(Probe):
                 f"quality.calibration has binning {self.binning!r}", hint="it may be equal-mass or equal-width"
             )
 
+    def counts_suffice(self, sample: Sample) -> bool:
+        """Whether a counted `sample` is read as it is: not with clusters or weights, which bins do not keep apart."""
+        return sample.reduced.pairs is None and sample.reduced.weights is None
+
     def run(self, target: Target, sample: Sample, references: References, rng: Generator) -> Rows:
         """Overall readings, then those per group and intersection."""
         import numpy as np

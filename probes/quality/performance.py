@@ -59,6 +59,10 @@ class Performance(Probe):
     reads_counts: ClassVar[bool] = True
     level: float = 0.95
 
+    def counts_suffice(self, sample: Sample) -> bool:
+        """Whether a counted `sample` is read as it is: not with clusters, whose sums of losses are not kept apart."""
+        return sample.reduced.pairs is None
+
     def run(self, target: Target, sample: Sample, references: References, rng: Generator) -> Rows:
         """Overall readings, then those per group and intersection, then the comparisons. Draws nothing from `rng`."""
         scribe = Scribe(probe=self, target=target.name)

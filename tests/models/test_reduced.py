@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import uuid
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,9 @@ pytest.importorskip("fsspec", reason="addresses need the extra `big`")
 from steelyard.audit.errors import DataError, SteelyardError, TargetError
 from steelyard.audit.plan import DataPart, TargetPart
 from steelyard.audit.target import Sample
-from steelyard.audit.types import Capability, Task
+from steelyard.audit.types import Capability, Data, Task
 from steelyard.audit.units import misfit
-from steelyard.models.data import counting, duck, reduced
+from steelyard.models.data import counting, duck, large
 from steelyard.models.data.fingerprint import fingerprint_inputs
 from steelyard.models.data.load import load_samples
 from steelyard.models.recipes.registry import resolve
@@ -109,7 +110,7 @@ def test_missing_labels_are_left_out_and_noted(tmp_path: Path) -> None:
     assert rows.n == counts.n == 293
     assert rows.notes[0] == counts.notes[0]
     assert "counted" in counts.notes[-1]
-    assert "300" not in counts.notes[-1]
+    assert "293 rows were counted" in counts.notes[-1]
 
 
 @pytest.mark.parametrize(
@@ -136,9 +137,47 @@ def test_other_tasks_and_small_tables_are_read_whole(tmp_path: Path) -> None:
     assert load(decided(), tmp_path, 300).reduced is None
 
 
-def test_a_csv_is_read_whole(tmp_path: Path) -> None:
+@pytest.mark.parametrize("path", ["t.csv", "t.csv.gz", "parts/*.csv"])
+def test_a_csv_is_counted_as_parquet_is(path: str, tmp_path: Path) -> None:
+    """Values mean what pandas makes of the file: missing words, numbers, words with commas, quotes and line ends."""
+    frame = decided()
+    frame["sex"] = np.resize(["f", "NA", "m, w", 'say "x"', "two\nlines"], 300)
+    frame["age"] = np.resize(["20", "30", "", "30"], 300)
+    target = {"score": "score"}
+    (tmp_path / "parts").mkdir()
+    halves = frame[:170], frame[170:]
+    for i, part in enumerate(halves):
+        part.to_csv(tmp_path / "parts" / f"{i}.csv", index=False)
+    for name in ("t.csv", "t.csv.gz"):
+        frame.to_csv(tmp_path / name, index=False)
+    kept = {"groups": ["sex", "age"], "weight": "w", "cluster": "who"}
+    rows = load(path, tmp_path, 300, target=target, **kept)
+    counts = load(path, tmp_path, target=target, **kept)
+    assert rows.reduced is None
+    assert (rows.n, rows.classes, rows.notes) == (counts.n, counts.classes, counts.notes[:-1])
+    for name, groups in rows.groups.items():
+        other = counts.groups[name]
+        assert groups.levels == other.levels
+        assert list(rows.count(groups.codes, len(groups.levels))) == list(counts.count(other.codes, len(other.levels)))
+    assert counts.reduced.weights.sum() == pytest.approx(rows.weights.sum())
+    assert counts.reduced.pairs.units == len(set(rows.clusters.tolist()))
+    log = -np.log(np.where(frame["y"] == "yes", frame["score"], 1 - frame["score"]))
+    assert counts.reduced.losses().log.total.sum() == pytest.approx(float((log * frame["w"]).sum()))
+
+
+def test_a_csv_that_cannot_be_counted_is_named_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("d,y,sex\n" + "yes,no,f\n" * 30 + "yes,no,f,and more\n" + "yes,no,m\n" * 30)
+    with pytest.raises(DataError, match=r"t\.csv.*cannot be counted"):
+        load("t.csv", tmp_path)
+    decided().to_csv(tmp_path / "s.csv", index=False, sep=";")
+    with pytest.raises(DataError, match="separator is not a comma"):
+        load("s.csv", tmp_path)
+
+
+def test_a_small_csv_is_not_opened_to_be_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     decided().to_csv(tmp_path / "t.csv", index=False)
-    assert load("t.csv", tmp_path).reduced is None
+    monkeypatch.setattr(large, "number_of_rows", lambda files: pytest.fail("it was counted"))
+    assert load("t.csv", tmp_path, 1_000_000).reduced is None
 
 
 def test_too_many_combinations_end_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,8 +187,12 @@ def test_too_many_combinations_end_in_one_line(tmp_path: Path, monkeypatch: pyte
 
 
 def test_without_duckdb_the_rows_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reduced, "available", lambda: False)
-    assert load(decided(), tmp_path).reduced is None
+    monkeypatch.setattr(large, "available", lambda: False)
+    sample = load(decided(), tmp_path)
+    assert sample.reduced is None
+    assert "install steelyard[big]" in sample.notes[-1]
+    assert "300 rows are more than data.reduce_above (10)" in sample.notes[-1]
+    assert load(decided(), tmp_path, 300).notes == ()
 
 
 def test_files_of_different_columns_are_refused(tmp_path: Path) -> None:
@@ -212,7 +255,8 @@ def test_the_fingerprint_follows_the_bytes_and_the_columns(tmp_path: Path) -> No
     assert first != load(other, tmp_path).fingerprint
 
 
-def test_probes_that_need_rows_are_inapplicable(tmp_path: Path) -> None:
+def test_probes_that_need_rows_are_put_to_drawn_ones_or_inapplicable(tmp_path: Path) -> None:
+    """Those that need a model to ask stay inapplicable; without the table behind it so does all that needs rows."""
     sample = load(decided(), tmp_path, target={"score": "score"})
     part = TargetPart(kind="predictions", path="t.parquet", score="score")
     target = load_target(part, base=tmp_path, sample=sample)
@@ -220,8 +264,13 @@ def test_probes_that_need_rows_are_inapplicable(tmp_path: Path) -> None:
     assert fingerprint_inputs(sample.inputs) == target.inputs_digest
     for kind in BUILT_IN:
         why = misfit(kind(), target, sample)
+        asks_the_model = bool(kind.requires & {c for c in Capability if c not in target.capabilities})
+        missing = bool((kind.requires & set(Data)) - sample.provides)
+        assert (why is None) == (Task.BINARY in kind.tasks and not asks_the_model and not missing), kind.id
+        lost = misfit(kind(), replace(target, model=None), sample)
         if not kind.reads_counts and Task.BINARY in kind.tasks:
-            assert why is not None
+            assert lost is not None
+            assert lost.missing
     assert sum(kind.reads_counts for kind in BUILT_IN) >= 4
 
 

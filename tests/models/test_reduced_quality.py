@@ -99,7 +99,7 @@ def test_a_table_of_decisions_only(tmp_path: Path) -> None:
     assert any(isinstance(row, Inapplicable) for row in counts.values())
 
 
-def test_clusters_are_refused_in_so_many_words(tmp_path: Path) -> None:
+def test_clusters_are_refused_in_so_many_words_where_rows_are_not_drawn(tmp_path: Path) -> None:
     _, (target, sample) = both(scored(), tmp_path, cluster="who")
     with pytest.raises(Exception, match="cannot allow for clusters"):
         list(Performance().run(target, sample, References(), generator(0, "x")))

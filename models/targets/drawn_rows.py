@@ -1,0 +1,66 @@
+"""Which probes are put to rows drawn from a table that was counted, and how do their findings say so?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from steelyard.audit.errors import ProbeError
+from steelyard.audit.target import Groups, Probe, Sample, Target
+from steelyard.audit.types import Failure, Finding, Inapplicable
+from steelyard.models.targets.memoised import Memoised, freeze
+
+__all__ = ["DrawnRows", "behind", "draw", "wants_rows"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawnRows:
+    """The drawn rows as a sample, the target's answers for them, and in words what they are."""
+
+    target: Target
+    sample: Sample
+    words: str
+
+    def mark(self, row: Finding | Failure | Inapplicable) -> Finding | Failure | Inapplicable:
+        """The row; a finding says in its detail, and among what it does not show, that it is of drawn rows."""
+        if not isinstance(row, Finding):
+            return row
+        not_shown = "; ".join(
+            text for text in (row.not_shown.rstrip("."), f"the other rows: it is {self.words}") if text
+        )
+        return replace(row, detail={**row.detail, "sampled": self.words}, not_shown=not_shown)
+
+
+def wants_rows(probe: Probe, sample: Sample) -> bool:
+    """Whether the sample is of counts and the probe, or this probe with these settings, cannot read them.
+
+    A probe that reads some counts only has a method `counts_suffice(sample) -> bool`.
+    """
+    if sample.reduced is None:
+        return False
+    suffice = getattr(probe, "counts_suffice", None)
+    return not probe.reads_counts or (suffice is not None and not suffice(sample))
+
+
+def behind(target: Target) -> Target | None:
+    """What answers for single rows of a counted table: its columns."""
+    return target.model if isinstance(target, Memoised) else None
+
+
+def draw(target: Target, sample: Sample) -> DrawnRows:
+    """The rows drawn from a counted sample, for a probe that needs rows. Raises SteelyardError where there are none."""
+    columns = behind(target)
+    if columns is None:
+        raise ProbeError(
+            "it needs rows, and this table was reduced to counts", hint="a larger data.reduce_above reads it whole"
+        )
+    drawn: Sample = sample.reduced.sampled()
+    groups = {name: _beside(mine, sample.groups[name]) for name, mine in drawn.groups.items()}
+    rows = replace(drawn, groups=groups, training=sample.training)
+    return DrawnRows(
+        target=freeze(columns, rows), sample=rows, words=f"on a seeded sample of {rows.n:,} rows of {sample.n:,}"
+    )
+
+
+def _beside(mine: Groups, whole: Groups) -> Groups:
+    """The drawn rows' groups with the reference group that the plan names, where one of them is in it."""
+    return replace(mine, reference=whole.reference) if whole.reference in mine.levels else mine
