@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from steelyard.audit.errors import ProbeError
 
@@ -18,11 +18,10 @@ __all__ = ["average", "completions", "loglikelihoods", "speaker", "token_ids", "
 
 def speaker(target: Target) -> LanguageTarget:
     """The target as the language model that its capabilities say it is. ProbeError where it lacks the methods."""
-    from steelyard.audit.target import LanguageTarget
-
-    if not isinstance(target, LanguageTarget):
-        raise ProbeError("the target says it is a language model, but lacks the methods of one")
-    return target
+    lacking = [name for name in ("tokenize", "loglikelihood", "generate") if not hasattr(target, name)]
+    if lacking:
+        raise ProbeError(f"the target says it is a language model, but has no {', '.join(lacking)}")
+    return cast("LanguageTarget", target)
 
 
 def loglikelihoods(

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from steelyard.audit.errors import ProbeError
-from steelyard.audit.types import Contrasts, Estimate
+from steelyard.audit.types import Binomial, Contrasts, Estimate
 from steelyard.probes.stats.means import Measured
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 __all__ = ["furthest", "jointly", "with_limits"]
@@ -24,12 +25,31 @@ Limits = Callable[[float], tuple[float, float]]
 
 def limits_of(part: Measured) -> Limits:
     """The two-sided limits of a part at any confidence. ProbeError where it has no interval."""
+
+    def limits(confidence: float) -> tuple[float, float]:
+        low, high = limits_at(part, [confidence])
+        return float(low[0]), float(high[0])
+
+    limits_at(part, [0.5])
+    return limits
+
+
+def limits_at(part: Measured, confidences: Sequence[float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The two-sided limits of a part at each of the `confidences` (k,): (k,) and (k,). ProbeError where it has none."""
+    import numpy as np
+
     from steelyard.probes.stats.claims import interval
+    from steelyard.probes.stats.intervals import clopper_pearson_lower, clopper_pearson_upper
 
     basis = part.basis
     if basis is None or isinstance(basis, Contrasts):
         raise ProbeError(part.estimate.no_interval or "one of the parts has no interval")
-    return lambda confidence: interval(basis, confidence)
+    if isinstance(basis, Binomial):  # at once: the same numbers as from `interval`, a hundred times sooner
+        alpha = (1 - np.asarray(confidences, dtype=np.float64)) / 2
+        k, n = basis.successes, basis.trials
+        return np.atleast_1d(clopper_pearson_lower(k, n, alpha)), np.atleast_1d(clopper_pearson_upper(k, n, alpha))
+    both = np.array([interval(basis, confidence) for confidence in confidences])
+    return both[:, 0], both[:, 1]
 
 
 def jointly(parts: Sequence[Measured], *, level: float, lower: float, upper: float) -> list[Measured]:
@@ -64,34 +84,36 @@ def furthest(parts: Sequence[Measured], *, ideal: float, level: float, upper: fl
 
     from steelyard.probes.stats.pvalue_curve import from_limits, probabilities
 
-    sources, m = [limits_of(part) for part in parts], len(parts)
+    p, m = probabilities().tolist(), len(parts)
     value = max(abs(part.estimate.value - ideal) for part in parts)
-
-    def at(confidence: float) -> list[tuple[float, float]]:
-        return [_distances(limits(confidence), ideal) for limits in sources]
-
-    joint = [at(1 - (1 - c) / m) for c in (*probabilities().tolist(), level)]
-    alone = [at(max(2 * c - 1, 0.0)) for c in probabilities().tolist()]  # one-sided at c
-    low: NDArray[Any] = np.array([max(near for near, _ in row) for row in joint])
-    high: NDArray[Any] = np.array([max(far for _, far in row) for row in alone])
+    near, far = _envelope(parts, [1 - (1 - c) / m for c in (*p, level)], ideal)
+    _, alone = _envelope(parts, [max(2 * c - 1, 0.0) for c in p], ideal)  # one-sided at c
     estimate = Estimate(
         value=value,
-        low=min(float(low[-1]), value),
-        high=max(min(max(far for _, far in joint[-1]), upper), value),
+        low=min(float(near[-1]), value),
+        high=max(min(float(far[-1]), upper), value),
         level=level,
         n=sum(part.estimate.n for part in parts),
         method=f"{method}; joint over {m} (Bonferroni)" if m > 1 else method,
     )
     return Measured(
         estimate=estimate,
-        basis=from_limits(value, np.minimum(low[:-1], value), np.minimum(np.maximum(high, value), upper)),
+        basis=from_limits(value, np.minimum(near[:-1], value), np.minimum(np.maximum(alone, value), upper)),
     )
 
 
-def _distances(limits: tuple[float, float], ideal: float) -> tuple[float, float]:
-    """The least and the largest |v − ideal| for v between the limits."""
-    low, high = limits
-    return max(low - ideal, ideal - high, 0.0), max(abs(low - ideal), abs(high - ideal))
+def _envelope(
+    parts: Sequence[Measured], confidences: Sequence[float], ideal: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """At each confidence (k,) the largest over the parts of the least, and of the greatest, |v − ideal| in its limits."""
+    import numpy as np
+
+    near, far = [], []
+    for part in parts:
+        low, high = limits_at(part, confidences)
+        near.append(np.maximum(np.maximum(low - ideal, ideal - high), 0.0))
+        far.append(np.maximum(abs(low - ideal), abs(high - ideal)))
+    return np.max(near, axis=0), np.max(far, axis=0)
 
 
 def with_limits(

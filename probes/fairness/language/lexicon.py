@@ -14,7 +14,10 @@ __all__ = ["HURTFUL", "SENTIMENT", "Lexicon", "hurtful_words", "sentiment_words"
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 NEGATIONS = frozenset(
-    "not no never neither nor hardly without cannot can't don't doesn't didn't isn't wasn't won't".split()
+    [
+        *("not", "no", "never", "neither", "nor", "hardly", "without", "cannot"),
+        *("can't", "don't", "doesn't", "didn't", "isn't", "wasn't", "won't"),
+    ]
 )
 
 # Small lists of our own. They catch the plain cases and miss most others: for a finding to rest on, name a lexicon.
