@@ -105,7 +105,7 @@ def furthest(parts: Sequence[Measured], *, ideal: float, level: float, upper: fl
 def _envelope(
     parts: Sequence[Measured], confidences: Sequence[float], ideal: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """At each confidence (k,) the largest over the parts of the least, and of the greatest, |v − ideal| in its limits."""
+    """At each confidence (k,) over the parts the largest least and the largest greatest |v − ideal| in its limits."""
     import numpy as np
 
     near, far = [], []

@@ -223,9 +223,10 @@ def example_scores(model: LanguageTarget, examples: Sequence[Example]) -> NDArra
         told = loglikelihoods(model, texts)
         if model.scoring == "masked":
             ids = token_ids(model, texts, told)
-            for j in range(0, len(texts), 3):
-                for k, (start, stop) in enumerate(spans(ids[j : j + 3])):
-                    told[j + k] = told[j + k][start:stop]
+            around = _around(model, [examples[i].context for i in within])
+            for j, (before, after) in enumerate(around):
+                for k, (start, stop) in enumerate(spans(ids[3 * j : 3 * j + 3], before=before, after=after)):
+                    told[3 * j + k] = told[3 * j + k][start:stop]
         found[within] = np.array([average(values) for values in told]).reshape(-1, 3)
     if after:
         texts = [f" {text}" if model.scoring == "causal" else text for i in after for text in examples[i].texts]
@@ -234,16 +235,24 @@ def example_scores(model: LanguageTarget, examples: Sequence[Example]) -> NDArra
     return found
 
 
-def spans(ids: Sequence[Sequence[int]]) -> list[tuple[int, int]]:
+def _around(model: LanguageTarget, contexts: Sequence[str]) -> list[tuple[int, int]]:
+    """How many tokens stand before and after the blank of each context."""
+    sides = [[side.rstrip() for side in context.partition("BLANK")[::2]] for context in contexts]
+    unique = [side for side in dict.fromkeys(side for two in sides for side in two) if side]
+    sizes = {"": 0} | {side: len(ids) for side, ids in zip(unique, model.tokenize(unique), strict=True)}
+    return [(sizes[before], sizes[after]) for before, after in sides]
+
+
+def spans(ids: Sequence[Sequence[int]], *, before: int = 10**6, after: int = 10**6) -> list[tuple[int, int]]:
     """Where each token sequence differs from the others: what is neither their common start nor their common end.
 
-    Each span has at least one token, also where one text is the beginning of another.
+    Of these at most `before` and `after` tokens count, those around the blank. Each span has at least one token.
     """
     shortest = min(len(one) for one in ids)
     if shortest == 0:
         raise ProbeError("a sentence has no tokens")
-    start = _common(ids, shortest - 1)
-    stop = _common([one[::-1] for one in ids], shortest - 1 - start)
+    start = _common(ids, min(before, shortest - 1))
+    stop = _common([one[::-1] for one in ids], min(after, shortest - 1 - start))
     return [(start, len(one) - stop) for one in ids]
 
 

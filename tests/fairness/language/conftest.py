@@ -24,7 +24,7 @@ def noise(text: str, seed: int) -> float:
 
 
 class Planted:
-    """A token has log p −5, +2 where the two words occur together in the plain sentences, plus `lean`.
+    """A token has log p −5, +2 where it and the word before it do so in the plain sentences, plus `lean`.
 
     `lean(prefix, text)` is added to every token of the text. `writes(prompt, seed)` is what it generates, `vectors` what
     it embeds words and sentences as.

@@ -50,9 +50,8 @@ def pairs_file(tmp_path, categories=(("race-color", 80), ("gender", 60), ("age",
     for category, n in categories:
         for i in range(n):
             direction = "stereo" if i % 5 else "antistereo"
-            lines.append(
-                f"{len(lines)},The {category} one number {i} is bad.,The other number {i} is bad.,{direction},{category}\n"
-            )
+            more, less = f"The {category} one number {i} is bad.", f"The other number {i} is bad."
+            lines.append(f"{len(lines)},{more},{less},{direction},{category}\n")
     path = tmp_path / "pairs.csv"
     path.write_text(HEADER + "".join(lines), encoding="utf-8")
     return path

@@ -108,7 +108,7 @@ def test_answers_that_are_no_log_probabilities_are_refused(answers, texts, prefi
 
 
 def test_tokens_and_scores_must_agree():
-    with pytest.raises(ProbeError, match="3 tokens .* but scores 2"):
+    with pytest.raises(ProbeError, match=r"3 tokens .* but scores 2"):
         token_ids(Says(), ["a b"], [np.array([-1.0, -1.0])])
 
 
@@ -130,7 +130,7 @@ def tiny(kind):
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     with torch.random.fork_rng():
         torch.manual_seed(4)
-        size = dict(vocab_size=len(vocabulary), initializer_range=0.5)
+        size = {"vocab_size": len(vocabulary), "initializer_range": 0.5}
         if kind == "gpt2":
             config = transformers.GPT2Config(n_layer=2, n_head=2, n_embd=16, n_positions=64, **size)
             model = transformers.GPT2LMHeadModel(config).eval()
