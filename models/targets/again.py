@@ -84,5 +84,7 @@ def _own_labels(target: SklearnTarget, train: Sample) -> NDArray[Any]:
     if train.task is Task.REGRESSION:
         return np.asarray(train.labels)
     if own is None or target.order is None or train.classes != target.classes:
-        return np.asarray(train.classes)[train.labels]
-    return np.asarray(own)[np.asarray(target.order)[train.labels]]
+        labels: NDArray[Any] = np.asarray(train.classes)[train.labels]
+    else:
+        labels = np.asarray(own)[np.asarray(target.order)[train.labels]]
+    return labels

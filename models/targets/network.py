@@ -149,7 +149,7 @@ def network_target(
         meaning = _meaning(raw, options.outputs)
         how = "as settings.outputs says" if options.outputs else "as they look"
         told.append(f"its outputs are read as {meaning}, {how}")
-        order = tuple(range(len(sample.classes))) if own is None else class_order(list(own), sample.classes, name)
+        order = _order(own, options, sample, name)
         if own is None:
             told.append(f"in the order {', '.join(sample.classes)}")
     if threshold is not None:
@@ -169,6 +169,19 @@ def network_target(
         threshold=threshold,
         engine=engine,
     )
+
+
+def _order(own: Sequence[str] | None, options: NetworkOptions, sample: Sample, name: str) -> tuple[int, ...]:
+    """For each class of the sample, the output that stands for it."""
+    if own is None:
+        return tuple(range(len(sample.classes)))
+    if options.classes is not None:
+        return class_order(list(own), sample.classes, "target.settings.classes")
+    try:
+        return class_order(list(own), sample.classes, name)
+    except TargetError as error:
+        hint = "say in target.settings.classes, in the order of its outputs, which of the data's classes each one is"
+        raise TargetError(error.message, where=name, hint=hint) from None
 
 
 def _capabilities(engine: Engine, task: Task, meaning: Meaning) -> frozenset[Capability]:

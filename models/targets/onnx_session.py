@@ -137,7 +137,7 @@ class OnnxSession:
 
 
 def open_onnx(full: Path, where: str, *, name: str, batch: int) -> OnnxSession:
-    """The model in a file, on one thread. Raises TargetError for a damaged file and for operators that are not there."""
+    """The model in a file, on one thread. Raises TargetError for a damaged file and for operators it does not know."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -145,7 +145,7 @@ def open_onnx(full: Path, where: str, *, name: str, batch: int) -> OnnxSession:
     options.log_severity_level = 4
     try:
         session = onnxruntime.InferenceSession(str(full), sess_options=options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's own kinds have no common one
+    except Exception as error:  # noqa: BLE001 (onnxruntime's own kinds have no common one)
         text = " ".join(str(error).split())[:250]
         hint = "custom operators are not loaded; is the file whole, and its opset known to this onnxruntime?"
         raise TargetError(f"cannot be loaded: {text}", where=where, hint=hint) from None

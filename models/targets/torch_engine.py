@@ -137,8 +137,8 @@ def torch_engine(loaded: Any, inputs: Any, options: NetworkOptions, *, name: str
         kinds = [tensor.dtype for tensor in loaded.parameters() if tensor.is_floating_point()]
         engine = replace(engine, module=loaded.to(engine.device), dtype=kinds[0] if kinds else torch.float32)
     engine = _in_its_form(engine, first)
-    again = [engine.outputs(first) for _ in range(2)]
-    if not np.array_equal(*again, equal_nan=True):
+    once, twice = engine.outputs(first), engine.outputs(first)
+    if not np.array_equal(once, twice, equal_nan=True):
         hint = "call .eval() before saving it, so that dropout is off"
         raise TargetError("gives other answers when it is asked twice", where=name, hint=hint)
     linear = _last_linear(engine, first)
