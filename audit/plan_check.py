@@ -24,7 +24,13 @@ TARGET_FIELDS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "sklearn": (frozenset({"path"}), frozenset({"threshold", "trust_pickle", "trusted"})),
     "predictions": (frozenset({"path"}), frozenset({"decision", "score", "threshold"})),
     "python": (frozenset({"path"}), frozenset({"factory", "threshold"})),
-    "recipe": (frozenset({"name"}), frozenset({"variant", "threshold"})),
+    "recipe": (frozenset({"name"}), frozenset({"variant", "threshold", "settings"})),
+    "torch": (frozenset({"path"}), frozenset({"factory", "weights", "threshold", "settings"})),
+    "onnx": (frozenset({"path"}), frozenset({"threshold", "settings"})),
+    "transformers": (
+        frozenset({"path"}),
+        frozenset({"revision", "head", "trust_remote_code", "threshold", "settings"}),
+    ),
 }
 
 
@@ -105,21 +111,42 @@ def _target_errors(plan: Plan, source: PlanSource) -> Iterator[PlanError]:
 
 def _data_errors(plan: Plan, source: PlanSource) -> Iterator[PlanError]:
     data, kind = plan.data, plan.target.kind
+    language = data.task == "language" or plan.target.head in ("causal", "masked")
+    yield from _split_errors(data, kind, source, language=language)
+    unnamed = data.labels is None and not any(_has_no_columns(path) for path in (data.train, data.test))
+    if data.label is None and data.dataset is None and kind != "predictions" and unnamed and not language:
+        yield source.error(("data",), "data.label is missing", "name the column with the true outcome")
+    if data.label is not None and language:
+        hint = "a language model decides nothing: remove it"
+        yield source.error(("data", "label"), "data.label does not go with task language", hint)
+    if kind == "recipe" and data.train is None and data.dataset is None:
+        yield source.error(("data",), "data.train is missing", "a recipe is trained; name the training table")
+    yield from _column_errors(data, source)
+
+
+def _split_errors(data: DataPart, kind: str, source: PlanSource, *, language: bool) -> Iterator[PlanError]:
+    """What is tested on: a table of its own, a bundled data set, or a share of the training table."""
     files = [name for name in ("train", "test") if getattr(data, name) is not None]
+    held_out = data.held_out is not None and data.train is not None and data.test is None and data.dataset is None
     if kind == "predictions":
         for name in [n for n in ("dataset", "test") if getattr(data, n) is not None]:
             message = f"data.{name} does not go with a table of predictions"
             yield source.error(("data", name), message, "the columns are those of target.path; remove it")
-    elif data.dataset is None and data.test is None:
-        yield source.error(("data",), "data has no test and no dataset", "name the table the audit is measured on")
+    elif data.dataset is None and data.test is None and not held_out and (data.train is not None or not language):
+        hint = "name the table the audit is measured on"
+        hint += "" if data.train is None else ", or set data.held_out to a share of data.train"
+        yield source.error(("data",), "data has no test and no dataset", hint)
     elif data.dataset is not None and files:
         message = f"data.dataset and data.{files[0]} are both given"
         yield source.error(("data", files[0]), message, "a bundled data set brings its own split; keep one of them")
-    if data.label is None and data.dataset is None and kind != "predictions":
-        yield source.error(("data",), "data.label is missing", "name the column with the true outcome")
-    if kind == "recipe" and data.train is None and data.dataset is None:
-        yield source.error(("data",), "data.train is missing", "a recipe is trained; name the training table")
-    yield from _column_errors(data, source)
+    if data.held_out is not None and (not held_out or kind == "predictions"):
+        hint = "it is a share of data.train, where nothing else is tested on"
+        yield source.error(("data", "held_out"), "data.held_out does not go with this data", hint)
+
+
+def _has_no_columns(path: str | None) -> bool:
+    """Whether a path names a folder of images or an IDX file, whose labels have no column."""
+    return path is not None and ("." not in path.rstrip("/").rpartition("/")[2] or "-idx" in path)
 
 
 def _column_errors(data: DataPart, source: PlanSource) -> Iterator[PlanError]:

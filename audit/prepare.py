@@ -78,7 +78,7 @@ def prepare(source: PlanSource, *, trust_pickle: bool = False, progress: Progres
     plan = source.plan
     meant = sense(source)
     progress.start("reading the data", None)
-    samples = load_samples(plan.data, target=plan.target, base=source.base)
+    samples = load_samples(plan.data, target=plan.target, base=source.base, seed=plan.audit.seed)
     test = with_reference_groups(samples.test, plan.data.reference_groups)
     samples = replace(samples, test=replace(test, training=samples.train))
     progress.start("loading the candidate", None)
@@ -111,6 +111,7 @@ def with_reference_groups(sample: Sample, named: Mapping[str, str]) -> Sample:
 def train_references(plan: Plan, samples: Samples, progress: Progress) -> tuple[References, dict[str, TrainingCard]]:
     """Every reference the plan names, trained on the training rows or taken from the cache."""
     from steelyard.models.cache import train_reference
+    from steelyard.models.training.watch import watching
 
     recipes = chosen_recipes(plan, samples.train)
     if recipes and samples.train is None:
@@ -121,7 +122,8 @@ def train_references(plan: Plan, samples: Samples, progress: Progress) -> tuple[
     for name, recipe in recipes.items():
         progress.advance(name)
         assert samples.train is not None  # noqa: S101 (checked above)
-        target, card = train_reference(recipe, samples.train, plan.audit.seed, name=name)
+        with watching(lambda done, name=name: progress.within(done.share, f"{name}, {done}")):  # type: ignore[misc]
+            target, card = train_reference(recipe, samples.train, plan.audit.seed, name=name)
         targets[target.name], cards[target.name] = target, card
     return References(targets), cards
 

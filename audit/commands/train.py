@@ -30,7 +30,8 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     try:
         with apart():
             progress.start("reading the data", None)
-            samples = load_samples(source.plan.data, target=source.plan.target, base=source.base)
+            plan = source.plan
+            samples = load_samples(plan.data, target=plan.target, base=source.base, seed=plan.audit.seed)
             _, cards = train_references(source.plan, samples, progress)
     finally:
         progress.done()

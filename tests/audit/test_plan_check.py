@@ -190,7 +190,8 @@ def gate(**keys: Any) -> dict[str, Any]:
         ),
         (
             changed(data={**GOOD["data"], "test": None}),
-            "data has no test and no dataset; name the table the audit is measured on",
+            "data has no test and no dataset; name the table the audit is measured on, or set data.held_out to a share "
+            "of data.train",
         ),
         (
             changed(data={**GOOD["data"], "dataset": "adult"}),
@@ -225,8 +226,25 @@ def gate(**keys: Any) -> dict[str, Any]:
             "target.score does not belong to kind 'sklearn'; its keys are path, threshold, trust_pickle, trusted",
         ),
         (
-            changed(target={"kind": "torch", "path": "m.py"}),
-            "target.kind 'torch' is not available in this version; it is one of sklearn, predictions, python, recipe",
+            changed(target={"kind": "http", "path": "m.py"}),
+            "target.kind 'http' is not available in this version; it is one of sklearn, predictions, python, recipe, "
+            "torch, onnx, transformers",
+        ),
+        (
+            changed(target={"kind": "torch"}),
+            "target.path is missing; kind 'torch' needs it",
+        ),
+        (
+            changed(target={"kind": "onnx", "path": "m.onnx", "weights": "w.safetensors"}),
+            "target.weights does not belong to kind 'onnx'; its keys are path, settings, threshold",
+        ),
+        (
+            changed(data={**GOOD["data"], "held_out": 0.2}),
+            "data.held_out does not go with this data; it is a share of data.train, where nothing else is tested on",
+        ),
+        (
+            changed(data={"train": "a", "test": "b", "task": "language", "label": "y", "groups": ["sex", "race"]}),
+            "data.label does not go with task language; a language model decides nothing: remove it",
         ),
         (
             changed(
@@ -264,6 +282,17 @@ def test_what_cannot_be_meant_is_one_line(data: dict[str, Any], line: str) -> No
             target={"kind": "predictions", "path": "t.csv", "decision": "d"}, data={"train": "a", "groups": ["sex"]}
         ),
         changed(target={"kind": "recipe", "name": "boosting"}, data={"dataset": "adult"}),
+        changed(target={"kind": "recipe", "name": "mlp", "settings": {"epochs": 3}}, data={"dataset": "adult"}),
+        changed(target={"kind": "torch", "path": "net.py:load", "weights": "w.safetensors"}),
+        changed(data={"train": "a.csv", "held_out": 0.2, "label": "y", "groups": ["sex", "race"]}),
+        changed(
+            target={"kind": "transformers", "path": "gpt2", "head": "causal", "revision": "0" * 40},
+            data={"groups": ["sex", "race"]},
+            references=[],
+            gates=GOOD["gates"][:1],
+        ),
+        changed(data={**GOOD["data"], "label": None, "train": "train-images-idx3-ubyte.gz", "test": "t10k-idx3"}),
+        changed(data={**GOOD["data"], "label": None, "train": "pictures/train", "test": "pictures/test"}),
         gate(versus="baseline/logistic", not_worse_by=0),
         gate(min=0.8, where={"intersection": "sex*race"}),
         gate(metric="quality.performance.mean-error", min=-1, max=1),
