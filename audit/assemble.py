@@ -84,7 +84,8 @@ def _spent(prepared: Prepared) -> dict[str, dict[str, Any]]:
         name: {
             "cpu_seconds": round(card.seconds, 2),
             "from_cache": card.cached,
-            **{key: value for key, value in getattr(card, "cost", {}).items() if key != "cpu_seconds"},
+            "cost": dict(card.cost),
+            "environment": dict(card.environment),
         }
         for name, card in prepared.cards.items()
     }
@@ -124,11 +125,16 @@ def _trained(prepared: Prepared, card: TrainingCard) -> TrainedCard:
         recipe=card.recipe,
         seed=card.seed,
         n_train=card.n_train,
-        data=train.fingerprint,
+        data=card.data or train.fingerprint,
         metrics=card.metrics,
-        curves=getattr(card, "curves", {}),
+        curves={name: tuple(epoch[name] for epoch in card.curves) for name in _in_every(card.curves)},
         notes=card.notes,
     )
+
+
+def _in_every(epochs: Sequence[Mapping[str, float]]) -> list[str]:
+    """The quantities that every epoch has, in the order of the first."""
+    return [name for name in (epochs[0] if epochs else ()) if all(name in epoch for epoch in epochs)]
 
 
 def _sample_card(prepared: Prepared) -> SampleCard:

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BarProgress", "Console", "LineProgress", "NoProgress", "Progress", "apart", "clean"]
 
+EVERY = 10.0  # seconds between two lines about one long step
 LEAST_WIDTH = 50  # a last column narrower than this breaks its sentences into words
 
 
@@ -60,6 +62,9 @@ class Progress(Protocol):
     def advance(self, note: str = "") -> None:
         """One step is done; `note` says which."""
 
+    def within(self, share: float, note: str) -> None:
+        """A long step is done by `share`, 0 to 1."""
+
     def done(self) -> None:
         """All work is done."""
 
@@ -71,6 +76,9 @@ class NoProgress:
         """Say nothing."""
 
     def advance(self, note: str = "") -> None:
+        """Say nothing."""
+
+    def within(self, share: float, note: str) -> None:
         """Say nothing."""
 
     def done(self) -> None:
@@ -85,10 +93,12 @@ class LineProgress:
         self._name = ""
         self._total: int | None = None
         self._count = 0
+        self._said = 0.0
 
     def start(self, name: str, total: int | None) -> None:
         """Print the work's name; where it has steps, each of them prints its own line."""
         self._name, self._total, self._count = clean(name), total, 0
+        self._said = time.monotonic()
         if total is None:
             print(f"{self._name} …", file=self._stream, flush=True)
 
@@ -97,6 +107,13 @@ class LineProgress:
         self._count += 1
         of = f"{self._count}/{self._total}" if self._total else str(self._count)
         print(f"{self._name} {of}: {clean(note)}".removesuffix(": "), file=self._stream, flush=True)
+        self._said = time.monotonic()
+
+    def within(self, share: float, note: str) -> None:
+        """Print how far a step is, every `EVERY` seconds."""
+        if time.monotonic() - self._said >= EVERY:
+            print(f"{self._name}: {100 * share:.0f} % ({clean(note)})", file=self._stream, flush=True)
+            self._said = time.monotonic()
 
     def done(self) -> None:
         """Nothing is left open."""
@@ -109,6 +126,7 @@ class BarProgress:
         self._color = color
         self._bars: Bars | None = None
         self._task: TaskID | None = None
+        self._count = 0
 
     def start(self, name: str, total: int | None) -> None:
         """Show a new bar in the place of the last one."""
@@ -123,12 +141,19 @@ class BarProgress:
         screen = Screen(stderr=True, no_color=not self._color)
         self._bars = Bars(*columns, *counted, TimeElapsedColumn(), note, console=screen, transient=True)
         self._bars.start()
+        self._count = 0
         self._task = self._bars.add_task(clean(name), total=total, note="")
 
     def advance(self, note: str = "") -> None:
         """Move the bar by one step."""
         if self._bars is not None and self._task is not None:
-            self._bars.update(self._task, advance=1, note=clean(note))
+            self._count += 1
+            self._bars.update(self._task, completed=self._count, note=clean(note))
+
+    def within(self, share: float, note: str) -> None:
+        """Move the bar by a part of the step that was named last."""
+        if self._bars is not None and self._task is not None:
+            self._bars.update(self._task, completed=self._count - 1 + share, note=clean(note))
 
     def done(self) -> None:
         """Take the bar away and leave the cursor as it was."""

@@ -147,8 +147,9 @@ def _price(shared: Shareable, card: TargetCard) -> str:
     seconds = spent.get("cpu_seconds")
     if not isinstance(seconds, (int, float)) or isinstance(seconds, bool):
         return "–"
-    peak = spent.get("peak_memory_bytes")
-    memory = f", peak {number(peak / 1e9, 1)} GB" if isinstance(peak, (int, float)) and peak > 0 else ""
+    cost = spent.get("cost")
+    peak = cost.get("peak_memory") if isinstance(cost, Mapping) else None  # MiB of the process
+    memory = f", peak {number(peak / 1024, 1)} GiB" if isinstance(peak, (int, float)) and peak > 0 else ""
     return f"{number(seconds, 1)} CPU-s{memory}"
 
 
@@ -179,9 +180,9 @@ def _card(shared: Shareable, card: TargetCard) -> ModelCard:
     price = _price(shared, card)
     if price != "–":
         facts.append(Fact(label="Cost of the training", value=price))
-    device = _spent(shared, card).get("device")
-    if device:
-        facts.append(Fact(label="Trained on", value=guard(str(device))))
+    around = _spent(shared, card).get("environment")
+    for key, value in around.items() if isinstance(around, Mapping) else ():
+        facts.append(Fact(label=guard(f"Trained with: {key}"), value=guard(str(value)), code=True))
     curves = tuple(
         CurveLine(name=guard(humanise(name)), values=tuple(values))
         for name, values in trained.curves.items()

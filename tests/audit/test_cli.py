@@ -452,3 +452,26 @@ def test_a_mistake_in_the_plan_loads_nothing_heavy(here: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-P", "-c", code], cwd=here, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_long_step_says_how_far_it_is(monkeypatch):
+    """A line every ten seconds, not one for each of a thousand steps; the bar stands between the steps."""
+    clock = [100.0]
+    monkeypatch.setattr("steelyard.audit.console.time.monotonic", lambda: clock[0])
+    stream = io.StringIO()
+    lines = LineProgress(stream)
+    lines.start("training references", 2)
+    lines.advance("network/cnn")
+    for _ in range(30):
+        clock[0] += 1
+        lines.within((clock[0] - 100) / 40, "network/cnn, epoch 1/2, loss 0.7")
+    assert stream.getvalue().count("network/cnn, epoch") == 3
+    assert "training references: 25 % (network/cnn, epoch 1/2, loss 0.7)" in stream.getvalue()
+    bar = BarProgress(color=False)
+    bar.start("training references", 2)
+    bar.advance("network/cnn")
+    bar.within(0.25, "epoch 1/4")
+    assert bar._bars.tasks[0].completed == 0.25
+    bar.advance("network/mlp")
+    assert bar._bars.tasks[0].completed == 2
+    bar.done()
