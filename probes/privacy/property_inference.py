@@ -100,7 +100,7 @@ class PropertyInference(Probe):
         check = proportion(told_apart(control, worlds, first, second), Design(n=self._judged), level=self.level)
         if check.estimate.low is None or check.estimate.low <= 0.5:
             raise ProbeError(
-                f"{self.trainings} trainings are too few: they do not tell the pools of a model that answers with the share",
+                f"{self.trainings} trainings are too few to tell the pools of a model that answers with the share",
                 hint="more trainings",
             )
         told = told_apart(candidate, worlds, first, second)
