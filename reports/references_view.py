@@ -169,9 +169,9 @@ def _card(shared: Shareable, card: TargetCard) -> ModelCard:
         Fact(label="Data fingerprint", value=guard(trained.data), code=True),
         Fact(label="Seed", value=str(trained.seed), code=True),
     ]
-    facts += [
-        Fact(label=guard(humanise(key)), value=guard(str(value)), code=True) for key, value in card.settings.items()
-    ]
+    settings = [f"{key} {value}" for key, value in card.settings.items() if value not in ("", None)]
+    if settings:
+        facts.append(Fact(label="Settings", value=guard(", ".join(settings)), code=True))
     facts += [
         Fact(label=f"{humanise(guard(key))} on the training rows", value=number(value))
         for key, value in trained.metrics.items()
@@ -181,8 +181,9 @@ def _card(shared: Shareable, card: TargetCard) -> ModelCard:
     if price != "–":
         facts.append(Fact(label="Cost of the training", value=price))
     around = _spent(shared, card).get("environment")
-    for key, value in around.items() if isinstance(around, Mapping) else ():
-        facts.append(Fact(label=guard(f"Trained with: {key}"), value=guard(str(value)), code=True))
+    if isinstance(around, Mapping) and around:
+        said = ", ".join(f"{key} {value}" for key, value in around.items())
+        facts.append(Fact(label="Trained with", value=guard(said), code=True))
     curves = tuple(
         CurveLine(name=guard(humanise(name)), values=tuple(values))
         for name, values in trained.curves.items()
