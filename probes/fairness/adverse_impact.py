@@ -22,6 +22,7 @@ from steelyard.audit.types import (
 )
 from steelyard.probes.fairness.between_groups import Statistic, count_table, measure, scopes
 from steelyard.probes.fairness.inspection import Inspection, reading_of_rule
+from steelyard.probes.fairness.strata import counted_columns
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -130,6 +131,7 @@ class AdverseImpact(Probe):
     requires: ClassVar[frozenset[Capability | Data]] = frozenset({Capability.PREDICT, Data.GROUPS})
     tasks: ClassVar[frozenset[Task]] = frozenset({Task.BINARY})
     metrics: ClassVar[tuple[MetricSpec, ...]] = METRICS
+    reads_counts: ClassVar[bool] = True
 
     level: float = 0.95
     draws: int = 2000
@@ -137,6 +139,10 @@ class AdverseImpact(Probe):
     depth: int = 2
     control: str = ""
     control_bins: int = 5
+
+    def counts_suffice(self, sample: Sample) -> bool:
+        """Whether a counted `sample` is read as it is: not with a control that was not counted."""
+        return not self.control or self.control in counted_columns(sample)
 
     def run(
         self, target: Target, sample: Sample, references: References, rng: Generator
@@ -151,7 +157,12 @@ class AdverseImpact(Probe):
             seed=seed, level=self.level, draws=self.draws, pairwise=self.pairwise, depth=self.depth,
         ):  # fmt: skip
             yield _literal(row)
-        if Capability.PREDICT_PROBA not in target.capabilities:
+        if sample.reduced is not None and Capability.PREDICT_PROBA in target.capabilities:
+            yield Inapplicable(
+                probe=self.id, target=target.name, missing=("rows",), metrics=(f"{PREFIX}smd",),
+                reason="the scores were counted, not read one by one: see fairness.scores, which draws rows",
+            )  # fmt: skip
+        elif Capability.PREDICT_PROBA not in target.capabilities:
             yield Inapplicable(
                 probe=self.id, target=target.name, reason="the model gives decisions but no scores",
                 missing=(Capability.PREDICT_PROBA.value,), metrics=(f"{PREFIX}smd",),

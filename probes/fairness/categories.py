@@ -46,14 +46,15 @@ class Categories:
         """Count the categories and decide which are too small for the ratio."""
         import numpy as np
 
-        known = np.ones(sample.n, dtype=bool)
+        codes, levels = codes_of(sample, names)
+        known = np.ones(len(codes), dtype=bool)
         for name in names:
             groups = sample.groups[name]
             if groups.unknown >= 0 and not groups.compare_unknown:
                 known &= groups.codes != groups.unknown
-        codes, levels = codes_of(sample, names)
-        rows = np.bincount(codes[known], minlength=len(levels))
-        shares = rows / max(1, int(known.sum()))
+        times = None if sample.reduced is None else sample.reduced.rows[known]
+        rows = np.bincount(codes[known], weights=times, minlength=len(levels))
+        shares = rows / max(1, rows.sum())
         few = (rows > 0) & (shares < probe.exclude_below) & probe.exclude
         return cls(
             probe=probe, target=target, sample=sample, names=names, seed=seed, known=known, kept=known & ~few[codes],
@@ -70,7 +71,7 @@ class Categories:
         if len(self.names) > 1:
             return
         groups = self.sample.groups[self.scope]
-        count = int((~self.known).sum())
+        count = self._unknown_rows
         # Under the group's own name, so that a report hides the count of a group that it hides.
         where: dict[str, Scalar] = {"attribute": self.scope}
         where |= {"group": groups.levels[groups.unknown]} if count else {}
@@ -79,6 +80,11 @@ class Categories:
             method="counted", no_interval="a count of these rows, read literally",
         )  # fmt: skip
         yield self._finding("unknown", estimate, Deviation(value=float(count), quantiles=(0.0, 0.0)), where, {})
+
+    @property
+    def _unknown_rows(self) -> int:
+        missing, reduced = ~self.known, self.sample.reduced
+        return int(missing.sum() if reduced is None else reduced.rows[missing].sum())
 
     def measure(self, metrics: tuple[str, str], outcome: NDArray[np.bool_]) -> Iterator[Finding | Failure]:
         """Every category's rate, then its ratio to the highest; the first finding carries the table."""
@@ -110,9 +116,12 @@ class Categories:
             yield self._failure((f"{PREFIX}{ratio_id}",), self._where(), reason)
 
     def _table(self, rows: NDArray[np.bool_], outcome: NDArray[np.bool_]) -> Any:
+        from steelyard.probes.stats.cells import table_of_cells
         from steelyard.probes.stats.table import CountTable
 
         sample = self.sample
+        if sample.reduced is not None:
+            return table_of_cells(sample, outcome, names=self.names, keep=rows, labelled=False)
         return CountTable.from_rows(
             {name: replace(sample.groups[name], codes=sample.groups[name].codes[rows]) for name in self.names},
             None,
@@ -222,7 +231,7 @@ class Categories:
         return notes
 
     def _unknown_words(self, what: str) -> str:
-        count = int((~self.known).sum())
+        count = self._unknown_rows
         people = "1 individual" if count == 1 else f"{count:,} individuals"
         return f"Data on {people} with an unknown {what} category are not in the figures above"
 

@@ -88,10 +88,19 @@ class Conditional(Probe):
         ),
     )
 
+    reads_counts: ClassVar[bool] = True
+
     controls: tuple[str, ...] = ()
     bins: int = 5
     level: float = 0.95
     draws: int = 4000
+
+    def counts_suffice(self, sample: Sample) -> bool:
+        """Whether a counted `sample` is read as it is: with controls that were counted, no weights and no clusters."""
+        from steelyard.probes.fairness.strata import counted_columns
+
+        plain = sample.reduced.pairs is None and sample.reduced.weights is None
+        return plain and set(self.controls) <= set(counted_columns(sample))
 
     def run(
         self, target: Target, sample: Sample, references: References, rng: Generator
@@ -101,9 +110,9 @@ class Conditional(Probe):
             raise NotApplicable(
                 "no control is named", hint=f"probes: [{{{self.id}: {{controls: [column]}}}}] names what to hold equal"
             )
-        from steelyard.probes.fairness.strata import stratify
+        from steelyard.probes.fairness.strata import stratify_sample
 
-        strata = stratify(sample.features, self.controls, self.bins)
+        strata = stratify_sample(sample, self.controls, self.bins)
         chosen = target.predict(sample.inputs) == 1
         seed = int(rng.integers(2**53))
         for attribute, groups in sample.groups.items():
@@ -126,7 +135,7 @@ class Conditional(Probe):
         scribe = Scribe(probe=self, target=target.name)
         where: dict[str, Scalar] = {"attribute": attribute}
         every = tuple(spec.id for spec in self.metrics)
-        known = known_groups(groups, sample.min_n)
+        known = known_groups(groups, sample.min_n, times=None if sample.reduced is None else sample.reduced.rows)
         if known.small:
             left = LeftOut(where=where, groups=known.small, min_n=sample.min_n)
             yield scribe.failure(every, where, left.reason)

@@ -78,11 +78,14 @@ class Known:
     unknown: int
 
 
-def known_groups(groups: Groups, min_n: int) -> Known:
-    """Which groups of an attribute have at least `min_n` rows and are groups of people."""
+def known_groups(groups: Groups, min_n: int, *, times: NDArray[np.int64] | None = None) -> Known:
+    """Which groups of an attribute have at least `min_n` rows and are groups of people.
+
+    A code stands for as many rows as `times` (n,) says.
+    """
     import numpy as np
 
-    counts = np.bincount(groups.codes, minlength=len(groups.levels))
+    counts = np.bincount(groups.codes, weights=times, minlength=len(groups.levels))
     apart = groups.unknown if not groups.compare_unknown else -1
     levels = tuple(k for k in range(len(groups.levels)) if counts[k] >= min_n and k != apart)
     small = tuple(

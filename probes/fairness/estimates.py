@@ -112,7 +112,7 @@ def compare_arms(
     arms = [found for _, found in named]
     names = [name for name, _ in named]
     chosen = 0
-    sizes = np.array([float(a.rows.size) for a in arms])
+    sizes = np.array([float(design.take(a.rows).n) for a in arms])
     rest = len(arms) > MAX_PAIRWISE and not pairwise and not s.to_reference
     contrasts = with_rest(sizes) if rest else pairs(len(arms))
     if s.to_reference:

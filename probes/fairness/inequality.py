@@ -77,11 +77,16 @@ class Inequality(Probe):
     requires: ClassVar[frozenset[Capability | Data]] = frozenset({Capability.PREDICT, Data.LABELS, Data.GROUPS})
     tasks: ClassVar[frozenset[Task]] = frozenset({Task.BINARY})
     metrics: ClassVar[tuple[MetricSpec, ...]] = METRICS
+    reads_counts: ClassVar[bool] = True
 
     level: float = 0.95
     draws: int = 2000
     pairwise: bool = False
     depth: int = 2
+
+    def counts_suffice(self, sample: Sample) -> bool:
+        """Whether a counted `sample` is read as it is: not with clusters."""
+        return sample.reduced.pairs is None
 
     def run(
         self, target: Target, sample: Sample, references: References, rng: Generator
@@ -148,7 +153,7 @@ def error_ratio_arm(benefits: NDArray[np.float64], rows: NDArray[np.int64], desi
 
     mine, part = benefits[rows], design.take(rows)
     missed, raised = (mine == 0).astype(np.float64), (mine == 2).astype(np.float64)
-    if min(missed.sum(), raised.sum()) < LEAST:
+    if min(part.total(missed), part.total(raised)) < LEAST:
         raise ProbeError(f"it has fewer than {LEAST} false negatives or false positives, too few for their ratio")
     fn, fp = part.average(missed), part.average(raised)
     influence = (fn / fp) * (missed / fn - raised / fp)

@@ -34,7 +34,7 @@ def codes_of(sample: Sample, names: tuple[str, ...]) -> tuple[NDArray[np.int64],
     """Each row's code (n,) among the groups of an attribute, or of an intersection as "Female*Black"."""
     import numpy as np
 
-    codes: NDArray[np.int64] = np.zeros(sample.n, dtype=np.int64)
+    codes: NDArray[np.int64] = np.zeros(len(sample.groups[names[0]].codes), dtype=np.int64)
     levels: tuple[str, ...] = ("",)
     for index, name in enumerate(names):
         groups = sample.groups[name]
@@ -72,7 +72,8 @@ class Inspection:
 
         from steelyard.probes.quality.outputs import ask_proba
 
-        scores = ask_proba(target, sample)[:, 1] if Capability.PREDICT_PROBA in target.capabilities else None
+        scored = sample.reduced is None and Capability.PREDICT_PROBA in target.capabilities
+        scores = ask_proba(target, sample)[:, 1] if scored else None
         decisions = np.asarray(target.predict(sample.inputs))
         return cls(
             probe=probe, target=target, sample=sample, table=table, seed=seed, scores=scores, decisions=decisions
@@ -210,8 +211,9 @@ class Inspection:
             size = int(strata.max()) + 1
             counts = []
             for mine in pair:
-                counts.append(np.bincount(strata[mine & (self.decisions == 1)], minlength=size).astype(float))
-                counts.append(np.bincount(strata[mine], minlength=size).astype(float))
+                for rows in (mine & (self.decisions == 1), mine):
+                    times = None if self.sample.reduced is None else self.sample.reduced.rows[rows]
+                    counts.append(np.bincount(strata[rows], weights=times, minlength=size).astype(float))
             found = cmh(*counts)
         except ProbeError as error:
             yield self._failure(metrics, where, error)
@@ -233,11 +235,11 @@ class Inspection:
     @cached_property
     def _strata(self) -> NDArray[np.int64]:
         """(n,) the stratum of each row; missing values are a stratum of their own."""
-        from steelyard.probes.fairness.strata import stratify
+        from steelyard.probes.fairness.strata import stratify_sample
 
         if self.sample.weights is not None or self.sample.clusters is not None:
             raise ProbeError("the Cochran-Mantel-Haenszel test needs unweighted independent rows")
-        return stratify(self.sample.features, (self.probe.control,), self.probe.control_bins).codes
+        return stratify_sample(self.sample, (self.probe.control,), self.probe.control_bins).codes
 
     def _scores(
         self, pair: tuple[NDArray[np.bool_], NDArray[np.bool_]], where: Where, against: dict[str, Scalar], n: int

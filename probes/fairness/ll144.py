@@ -77,6 +77,8 @@ class LocalLaw144(Probe):
         ),
     )  # fmt: skip
 
+    reads_counts: ClassVar[bool] = True
+
     sex: str = ""
     race: str = ""
     exclude: bool = True
@@ -84,6 +86,10 @@ class LocalLaw144(Probe):
     justification: str = "a ratio would rest on too few people"
     level: float = 0.95
     draws: int = 2000
+
+    def counts_suffice(self, sample: Sample) -> bool:
+        """Whether a counted `sample` is read as it is: not with clusters."""
+        return sample.reduced.pairs is None
 
     def run(
         self, target: Target, sample: Sample, references: References, rng: Generator
@@ -98,8 +104,11 @@ class LocalLaw144(Probe):
             outcomes[SELECTIONS] = target.predict(sample.inputs) == 1
         else:
             yield self._inapplicable(target, SELECTIONS, "the tool gives scores and selects no one", ())
-        scores = _scores(target, sample)
-        if scores is None:
+        scores = None if sample.reduced is not None else _scores(target, sample)
+        if sample.reduced is not None and Capability.PREDICT_PROBA in target.capabilities:
+            reason = "the scores were counted, not read one by one; a larger data.reduce_above reads them"
+            yield self._inapplicable(target, SCORES, reason, ("rows",))
+        elif scores is None:
             reason = "the tool gives decisions but no scores"
             yield self._inapplicable(target, SCORES, reason, (Capability.PREDICT_PROBA.value,))
         else:

@@ -68,8 +68,13 @@ class MissingAttributes(Probe):
     requires: ClassVar[frozenset[Capability | Data]] = frozenset({Capability.PREDICT, Data.GROUPS})
     tasks: ClassVar[frozenset[Task]] = frozenset({Task.BINARY})
     metrics: ClassVar[tuple[MetricSpec, ...]] = METRICS
+    reads_counts: ClassVar[bool] = True
 
     level: float = 0.95
+
+    def counts_suffice(self, sample: Sample) -> bool:
+        """Whether a counted `sample` is read as it is: not with clusters."""
+        return sample.reduced.pairs is None
 
     def run(
         self, target: Target, sample: Sample, references: References, rng: Generator
@@ -94,7 +99,7 @@ class MissingAttributes(Probe):
             for rate, (_, label) in RATES.items():
                 if label is not None and sample.labels is None:
                     continue
-                rows = np.arange(sample.n) if label is None else np.flatnonzero(np.asarray(sample.labels) == label)
+                rows = np.arange(len(chosen)) if label is None else np.flatnonzero(np.asarray(sample.labels) == label)
                 forms = ("difference", "ratio") if rate == "selection-rate" else ("difference",)
                 for form in forms:
                     yield from self._bound(
@@ -110,7 +115,7 @@ class MissingAttributes(Probe):
 
         codes = groups.codes[rows]
         known = [c for c in range(len(groups.levels)) if c != groups.unknown]
-        size = {c: int((codes == c).sum()) for c in known}
+        size = {c: design.take(rows[codes == c]).n for c in known}
         kept = [c for c in known if size[c] >= max(min_n, 1)]
         left = [groups.levels[c] for c in known if c not in kept]
         if left:

@@ -23,7 +23,10 @@ SHOWN = 10  # a count below this is not written out: the reports suppress such c
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """One group: `rows` are its indices, ascending; `unknown` where a value is missing and the plan compares none."""
+    """One group: `rows` are its indices, ascending; `unknown` where a value is missing and the plan compares none.
+
+    Where rows were counted, the indices are of entries.
+    """
 
     name: str
     rows: NDArray[np.int64]
@@ -80,7 +83,7 @@ def partitions(sample: Sample, depth: int) -> Iterator[Partition]:
     for attribute, g in sample.groups.items():
         unknown = -1 if g.compare_unknown else g.unknown
         flags = tuple(code == unknown for code in range(len(g.levels)))
-        part = _split({"attribute": attribute}, g.codes, g.levels, flags, sample.min_n, empty=True)
+        part = _split(sample, {"attribute": attribute}, g.codes, g.levels, flags, empty=True)
         yield replace(part, reference=g.reference)
     if depth < 2:
         return
@@ -89,25 +92,25 @@ def partitions(sample: Sample, depth: int) -> Iterator[Partition]:
         names = tuple(f"{x}*{y}" for x in a.levels for y in b.levels)
         missing = -1 if a.compare_unknown else a.unknown, -1 if b.compare_unknown else b.unknown
         flags = tuple(i == missing[0] or j == missing[1] for i in range(len(a.levels)) for j in range(len(b.levels)))
-        part = _split({"intersection": f"{left}*{right}"}, codes, names, flags, sample.min_n, empty=False)
+        part = _split(sample, {"intersection": f"{left}*{right}"}, codes, names, flags, empty=False)
         yield replace(part, reference=f"{a.reference}*{b.reference}" if a.reference and b.reference else "")
 
 
 def _split(
-    where: Mapping[str, Scalar], codes: NDArray[Any], names: tuple[str, ...], unknown: tuple[bool, ...], min_n: int,
+    sample: Sample, where: Mapping[str, Scalar], codes: NDArray[Any], names: tuple[str, ...], unknown: tuple[bool, ...],
     *, empty: bool,
 ) -> Partition:  # fmt: skip
     import numpy as np
 
     order = np.argsort(codes, kind="stable")
-    counts = np.bincount(codes, minlength=len(names))
-    stops = np.cumsum(counts)
+    entries = np.bincount(codes, minlength=len(names))  # one for each row, or for many that were counted
+    stops, counts = np.cumsum(entries), sample.count(codes, len(names))
     members, small = [], []
     for code, name in enumerate(names):
         n = int(counts[code])
-        if n >= max(min_n, 1):
-            rows = order[stops[code] - n : stops[code]]
+        if n >= max(sample.min_n, 1):
+            rows = order[stops[code] - entries[code] : stops[code]]
             members.append(Member(name=name, rows=rows, unknown=unknown[code]))
         elif n or (empty and not unknown[code]):
             small.append((name, n))
-    return Partition(where=FrozenMap(where), members=tuple(members), small=tuple(small), min_n=min_n)
+    return Partition(where=FrozenMap(where), members=tuple(members), small=tuple(small), min_n=sample.min_n)

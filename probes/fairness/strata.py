@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-__all__ = ["Strata", "stratify"]
+    from steelyard.audit.target import Sample
+
+__all__ = ["Strata", "counted_columns", "stratify", "stratify_sample"]
 
 FEW = 10  # a number with at most this many values is a set of strata as it stands
 MOST = 200  # words with more values than this are names or keys, not strata
@@ -28,9 +30,22 @@ class Strata:
     names: tuple[str, ...]
 
 
-def stratify(features: Any, controls: Sequence[str], bins: int) -> Strata:
+def counted_columns(sample: Sample) -> tuple[str, ...]:
+    """The columns that describe a row of a counted sample: those of its groups. The others were not counted."""
+    return tuple(sample.reduced.counting.roles.groups.values())
+
+
+def stratify_sample(sample: Sample, controls: Sequence[str], bins: int) -> Strata:
+    """The strata of the rows of a sample, or of the entries of one that was counted; see `stratify`."""
+    if sample.reduced is None:
+        return stratify(sample.features, controls, bins)
+    return stratify(sample.inputs[list(counted_columns(sample))], controls, bins, times=sample.reduced.rows)
+
+
+def stratify(features: Any, controls: Sequence[str], bins: int, *, times: NDArray[np.int64] | None = None) -> Strata:
     """The strata of equal `controls`, numbers cut at their quantiles into `bins`. A missing value is one of its own.
 
+    A row of `features` stands for as many as `times` (n,) says.
     Raises ProbeError for a column that is not there, has too many values, or an array without column names.
     """
     import numpy as np
@@ -44,7 +59,7 @@ def stratify(features: Any, controls: Sequence[str], bins: int) -> Strata:
     if missing:
         shown = ", ".join(repr(str(c)) for c in list(features.columns)[:12])
         raise ProbeError(f"no column is called {', '.join(map(repr, missing))}", hint=f"columns: {shown}")
-    parts = [_column(features[name], str(name), bins) for name in controls]
+    parts = [_column(features[name], str(name), bins, times) for name in controls]
     joint = np.stack([codes for codes, _ in parts], axis=1)  # (n, controls)
     found, inverse = np.unique(joint, axis=0, return_inverse=True)
     names = tuple(
@@ -56,15 +71,19 @@ def stratify(features: Any, controls: Sequence[str], bins: int) -> Strata:
     return Strata(codes=inverse.reshape(-1).astype(np.int64), names=names)
 
 
-def _column(column: pd.Series[Any], name: str, bins: int) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+def _column(
+    column: pd.Series[Any], name: str, bins: int, times: NDArray[np.int64] | None
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     import numpy as np
     import pandas as pd
 
     numeric = pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype)
     if numeric and column.nunique() > FEW:
         values = column.to_numpy(dtype=np.float64, na_value=np.nan)
-        kept = values[~np.isnan(values)]
-        cuts = np.unique(np.quantile(kept, np.linspace(0, 1, bins + 1)[1:-1]))
+        there = ~np.isnan(values)
+        cuts = np.unique(
+            _quantiles(values[there], np.linspace(0, 1, bins + 1)[1:-1], None if times is None else times[there])
+        )
         codes = np.searchsorted(cuts, values, side="left").astype(np.int64)  # bin j: cuts[j-1] < x <= cuts[j]
         ends = [f"{cut:.6g}" for cut in cuts]
         names = [
@@ -88,3 +107,21 @@ def _column(column: pd.Series[Any], name: str, bins: int) -> tuple[NDArray[np.in
         codes = np.where(absent, len(names), codes)
         names = [*names, "missing"]
     return codes, tuple(names)
+
+
+def _quantiles(
+    values: NDArray[np.float64], q: NDArray[np.float64], times: NDArray[np.int64] | None
+) -> NDArray[np.float64]:
+    """numpy's quantiles of `values` (n,), each written out as often as `times` says, without writing them out."""
+    import numpy as np
+
+    if times is None:
+        return np.quantile(values, q)
+    order = np.argsort(values, kind="stable")
+    ordered, reached = values[order], np.cumsum(times[order])
+    place = q * (reached[-1] - 1)
+    below = np.floor(place)
+    low = ordered[np.searchsorted(reached, below, side="right")]
+    high = ordered[np.searchsorted(reached, np.minimum(below + 1, reached[-1] - 1), side="right")]
+    found: NDArray[np.float64] = low + (high - low) * (place - below)
+    return found

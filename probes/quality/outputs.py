@@ -28,17 +28,25 @@ class Outputs:
 
 
 def ask(target: Target, sample: Sample) -> Outputs:
-    """The target's answers about the sample. ProbeError where they are not one finite answer per row."""
+    """The target's answers about the sample. ProbeError where they are not one finite answer per row.
+
+    Of rows that were counted there is one for each entry, and no probabilities.
+    """
     import numpy as np
 
     decisions = np.asarray(target.predict(sample.inputs))
-    if decisions.shape != (sample.n,):
-        raise ProbeError(f"the model's decisions have shape {decisions.shape}; {sample.n} rows need ({sample.n},)")
+    n = sample.n if sample.reduced is None else len(sample.inputs)
+    if decisions.shape != (n,):
+        raise ProbeError(f"the model's decisions have shape {decisions.shape}; {n} rows need ({n},)")
     if not np.isfinite(decisions).all():
         bad = int(np.count_nonzero(~np.isfinite(decisions)))
         raise ProbeError(f"{bad} of the model's {sample.n} predictions are not finite numbers")
     proba = None
-    if sample.task is not Task.REGRESSION and Capability.PREDICT_PROBA in target.capabilities:
+    if (
+        sample.reduced is None
+        and sample.task is not Task.REGRESSION
+        and Capability.PREDICT_PROBA in target.capabilities
+    ):
         proba = ask_proba(target, sample)
     return Outputs(decisions=decisions, proba=proba)
 

@@ -55,8 +55,7 @@ class Arm:
     @property
     def skewed(self) -> bool:
         """Whether its error is skewed, and known to be."""
-        basis = self.measured.basis
-        return isinstance(basis, Normal) and basis.skew != 0
+        return _skew_of(self) != 0
 
     @property
     def value(self) -> float:
@@ -77,7 +76,6 @@ def arm(
     measured: Measured, rows: NDArray[np.int64], influence: NDArray[np.float64], design: Design, *, df: float = 0.0
 ) -> Arm:
     """An arm from the influence (m,) of its rows, centred at 0. ProbeError where the estimate has no interval."""
-    import numpy as np
     from scipy.special import stdtrit
 
     estimate = measured.estimate
@@ -85,12 +83,11 @@ def arm(
         raise ProbeError(estimate.no_interval)
     part = design.take(rows)
     freedom = df or max(part.units - 1.0, 1.0)
-    weights = np.ones(part.n) if part.weights is None else part.weights
     stretch = math.sqrt(part.units / max(part.units - 1, 1))
     side = max(estimate.high - estimate.value, estimate.value - estimate.low)
     least = (side / float(stdtrit(freedom, 0.5 + estimate.level / 2))) ** 2
     return Arm(
-        measured=measured, rows=rows, contributions=weights * influence * stretch / weights.sum(), df=freedom,
+        measured=measured, rows=rows, contributions=part.root * influence * stretch / part.mass.sum(), df=freedom,
         variance=least,
     )  # fmt: skip
 
@@ -111,7 +108,7 @@ def _errors(arms: Sequence[Arm], design: Design) -> csr_array:
     import numpy as np
     from scipy.sparse import csr_array
 
-    unit = np.arange(design.n) if design.clusters is None else np.unique(design.clusters, return_inverse=True)[1]
+    unit = np.arange(design.entries) if design.clusters is None else np.unique(design.clusters, return_inverse=True)[1]
     rows = np.concatenate([unit[a.rows] for a in arms])
     columns = np.repeat(np.arange(len(arms)), [a.rows.size for a in arms])
     return csr_array(
@@ -129,7 +126,8 @@ def skewness(arms: Sequence[Arm], contrasts: NDArray[np.float64], design: Design
     errors = _errors(arms, design)
     errors.sum_duplicates()
     if (np.diff(errors.indptr) <= 1).all():  # no unit is in two arms, so that cubes add up arm by arm
-        squares, cubes = ((errors**k).sum(axis=0) for k in (2, 3))
+        squares = (errors**2).sum(axis=0)
+        cubes = np.array([_skew_of(a) for a in arms]) * squares**1.5
         second, third = contrasts**2 @ squares, contrasts**3 @ cubes
     else:
         parts = [errors @ c for c in contrasts]
@@ -174,6 +172,11 @@ def widest_difference(
     estimate = _estimate(value, max(low[-1], 0.0), min(high[-1], upper), arms, design, level)
     basis = from_limits(value, np.maximum(low[:-1], 0.0), high[:-1])  # no tolerance lies below 0
     return Widest(measured=Measured(estimate=estimate, basis=basis), index=at, contrasts=len(contrasts))
+
+
+def _skew_of(one: Arm) -> float:
+    basis = one.measured.basis
+    return basis.skew if isinstance(basis, Normal) else 0.0
 
 
 def _upwards(contrasts: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -262,8 +265,8 @@ def _largest(
 def _estimate(value: float, low: float, high: float, arms: Sequence[Arm], design: Design, level: float) -> Estimate:
     import numpy as np
 
-    rows = np.unique(np.concatenate([a.rows for a in arms]))
+    part = design.take(np.unique(np.concatenate([a.rows for a in arms])))
     return Estimate(
-        value=value, low=min(float(low), value), high=max(float(high), value), level=level, n=int(rows.size),
-        method=METHOD, n_effective=None if design.plain else design.take(rows).kish,
+        value=value, low=min(float(low), value), high=max(float(high), value), level=level, n=part.n,
+        method=METHOD, n_effective=None if design.plain else part.kish,
     )  # fmt: skip

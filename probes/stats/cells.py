@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from steelyard.audit.errors import ProbeError
 from steelyard.audit.target import Sample
 from steelyard.probes.stats.moments import SecondMoment
 from steelyard.probes.stats.table import CountTable
@@ -17,18 +20,34 @@ if TYPE_CHECKING:
 __all__ = ["table_of_cells"]
 
 
-def table_of_cells(sample: Sample, decisions: NDArray[Any]) -> CountTable:
+def table_of_cells(
+    sample: Sample,
+    decisions: NDArray[Any],
+    *,
+    names: Sequence[str] | None = None,
+    keep: NDArray[np.bool_] | None = None,
+    labelled: bool = True,
+) -> CountTable:
     """The table that `CountTable.from_rows` would make of the rows of a reduced `sample`.
 
     `decisions` (C,) hold 0 and 1, one for each entry. Counts are the same to the bit; sums of weights to rounding.
+    `names` are the attributes that are wanted (all), `keep` (C,) the entries, `labelled` whether the labels are.
+    Raises ProbeError for some of the entries of clustered rows: how many clusters they are of is not known.
     """
     reduced = sample.reduced
-    groups: dict[str, Groups] = dict(sample.groups)
+    if keep is not None and not keep.all():
+        if reduced.pairs is not None:
+            raise ProbeError("some of the rows of a clustered table need rows, not counts")
+        reduced, decisions = _some(reduced, keep), decisions[keep]
+    labels_of = sample.labels if labelled else None
+    groups: dict[str, Groups] = {name: sample.groups[name] for name in names or sample.groups}
     sizes = [len(g.levels) for g in groups.values()]
     code = np.zeros(len(decisions), dtype=np.int64)
     for g, size in zip(groups.values(), sizes, strict=True):
-        code = code * size + g.codes
-    labels = np.zeros_like(code) if sample.labels is None else np.asarray(sample.labels, dtype=np.int64)
+        code = code * size + (g.codes if keep is None else g.codes[keep])
+    labels = np.zeros_like(code)
+    if labels_of is not None:
+        labels = np.asarray(labels_of if keep is None else labels_of[keep], dtype=np.int64)
     present, cell = np.unique(code, return_inverse=True)
     flat = cell.astype(np.int64) * 4 + labels * 2 + np.asarray(decisions, dtype=np.int64)
     rows = _added(flat, reduced.rows, 4 * present.size)
@@ -47,9 +66,28 @@ def table_of_cells(sample: Sample, decisions: NDArray[Any]) -> CountTable:
         cells=cells.astype(np.int64),
         counts=counts.copy().reshape(-1, 2, 2),
         rows=np.rint(rows).astype(np.int64).reshape(-1, 2, 2),
-        labelled=sample.labels is not None,
+        labelled=labels_of is not None,
         weighted=reduced.weights is not None,
         moment=moment,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Entries:
+    """Some entries of a reduced sample, with their sums."""
+
+    rows: NDArray[np.int64]
+    weights: NDArray[np.float64] | None
+    squares: NDArray[np.float64] | None
+    pairs: None = None
+
+
+def _some(reduced: Any, keep: NDArray[np.bool_]) -> _Entries:
+    weighted = reduced.weights is not None
+    return _Entries(
+        rows=reduced.rows[keep],
+        weights=reduced.weights[keep] if weighted else None,
+        squares=reduced.squares[keep] if weighted else None,
     )
 
 

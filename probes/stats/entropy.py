@@ -71,8 +71,7 @@ def between_groups(
         own = design.take(m)
         found = mean(benefits[m], own, level=level, lower=0.0, upper=2.0)
         arms.append(arm(found, m, benefits[m] - found.estimate.value, design))
-    weights = np.ones(design.n) if design.weights is None else design.weights
-    share = np.array([weights[m].sum() for m in members]) / weights[rows].sum()
+    share = np.array([design.mass[m].sum() for m in members]) / part.mass.sum()
     means = np.array([a.value for a in arms])
     matrix, df = covariance(arms, design), np.array([a.df for a in arms])
     slope = (np.eye(len(arms)) - np.outer(means / mu, share)) / mu  # of mu_g / mu in the groups' means

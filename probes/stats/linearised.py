@@ -34,7 +34,11 @@ class Design:
 
     @classmethod
     def of(cls, sample: Sample) -> Design:
-        """The design of all rows of a sample."""
+        """The design of all rows of a sample; of one that was counted, over its entries."""
+        if sample.reduced is not None:
+            from steelyard.probes.stats.counted import CountedDesign
+
+            return CountedDesign.of(sample)
         return cls(n=sample.n, weights=sample.weights, clusters=sample.clusters)
 
     def take(self, rows: NDArray[Any]) -> Design:
@@ -44,6 +48,23 @@ class Design:
         n = int(np.count_nonzero(rows)) if rows.dtype == np.bool_ else len(rows)
         weights = None if self.weights is None else self.weights[rows]
         return Design(n=n, weights=weights, clusters=None if self.clusters is None else self.clusters[rows])
+
+    @property
+    def entries(self) -> int:
+        """How many numbers there are where each row has one. Fewer than rows where these were counted."""
+        return self.n
+
+    @property
+    def mass(self) -> NDArray[np.float64]:
+        """(n,) the weight of each row, 1 in a plain design."""
+        import numpy as np
+
+        return np.ones(self.n) if self.weights is None else self.weights
+
+    @property
+    def root(self) -> NDArray[np.float64]:
+        """(n,) what one unit of error in a row adds to the error of a weighted sum."""
+        return self.mass
 
     @property
     def plain(self) -> bool:
@@ -74,6 +95,10 @@ class Design:
             return values
         sums: Any = np.bincount(np.unique(self.clusters, return_inverse=True)[1], weights=values)
         return np.asarray(sums)
+
+    def total(self, values: NDArray[Any]) -> float:
+        """The sum of `values` (n,) over the rows, without their weights."""
+        return float(values.sum())
 
     def average(self, values: NDArray[Any]) -> float:
         """The (weighted) mean of `values` (n,)."""
@@ -131,4 +156,4 @@ def effective_trials(values: NDArray[Any], design: Design) -> float:
 def effective_counts(hits: NDArray[Any], design: Design) -> tuple[float, float]:
     """(successes, trials) of a proportion as if its rows were independent and of equal weight."""
     trials = effective_trials(hits, design)
-    return (float(hits.sum()) if design.plain else design.average(hits) * trials), trials
+    return (design.total(hits) if design.plain else design.average(hits) * trials), trials

@@ -99,14 +99,14 @@ def worst_case(
 
     rows = np.unique(np.concatenate([*members, missing]))
     estimate = Estimate(
-        value=value, low=min(ends[0], value), high=max(ends[1], value), level=level, n=int(rows.size),
+        value=value, low=min(ends[0], value), high=max(ends[1], value), level=level, n=design.take(rows).n,
         method="worst case over assignments; score limits of every ordered pair, Bonferroni",
         n_effective=None if design.plain else design.take(rows).kish,
     )  # fmt: skip
     curve = from_claims(value, fail, passes, lower=0.0, upper=1.0)
     return WorstCase(
         measured=Measured(estimate=estimate, basis=curve), first=order[at][0], second=order[at][1],
-        missing=int(missing.size), known=_known(chosen, members, design, ratio=ratio),
+        missing=design.take(missing).n, known=_known(chosen, members, design, ratio=ratio),
     )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from steelyard.audit.errors import ProbeError
+from steelyard.probes.stats.counted import CountedDesign
 from steelyard.probes.stats.linearised import Design, effective_trials
 
 if TYPE_CHECKING:
@@ -81,13 +82,14 @@ class Stratified:
         keep = mine >= 0
         cell = strata_codes[keep] * len(levels) + mine[keep]
         inner, hit = design.take(keep), hits[keep]
-        weights = np.ones(inner.n) if inner.weights is None else inner.weights
+        weights = inner.mass
         size, shape = strata * len(levels), (strata, len(levels))
         n: NDArray[np.float64] = np.bincount(cell, weights=weights, minlength=size).astype(np.float64)
         k: NDArray[np.float64] = np.bincount(cell, weights=weights * hit, minlength=size).astype(np.float64)
-        rows = np.bincount(cell, minlength=size)
+        times = inner.rows if isinstance(inner, CountedDesign) else None
+        rows: NDArray[np.int64] = np.bincount(cell, weights=times, minlength=size).astype(np.int64)
         p = np.divide(k, n, out=np.zeros(size), where=n > 0)
-        v = _covariance(cell, weights * (hit - p[cell]) / n[cell], rows, inner)
+        v = _covariance(cell, inner.root * (hit - p[cell]) / n[cell], rows, inner)
         return cls(
             n=n.reshape(shape), k=k.reshape(shape), rows=rows.reshape(shape),
             trials=_trials(cell, hit, n, rows, inner).reshape(shape), v=v,
