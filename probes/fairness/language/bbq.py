@@ -162,14 +162,15 @@ class Bbq(Probe):
     ) -> Measured:
         import numpy as np
 
+        from steelyard.probes.fairness.language.clustered import clustered_mean
         from steelyard.probes.stats.linearised import Design
-        from steelyard.probes.stats.means import mean, proportion
+        from steelyard.probes.stats.means import proportion
 
         codes = np.unique([template for _, template in whose], return_inverse=True)[1][rows].astype(np.int64)
         design = Design(n=int(rows.sum()), clusters=codes)
         if lower == 0.0:
             return proportion(values[rows] > 0, design, level=self.level)
-        return mean(values[rows], design, level=self.level, lower=lower, upper=1.0)
+        return clustered_mean(values[rows], design, level=self.level, lower=lower, upper=1.0)
 
 
 def _counts(rows: NDArray[np.bool_], whose: Sequence[tuple[str, str]]) -> Mapping[str, Scalar]:

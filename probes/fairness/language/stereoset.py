@@ -10,11 +10,12 @@ from steelyard.audit.canonical import canonical_json
 from steelyard.audit.errors import ProbeError
 from steelyard.audit.target import Probe, References, Sample, Target
 from steelyard.audit.types import Capability, Evidence, Failure, Finding, Inapplicable, MetricSpec, Scalar, Task
-from steelyard.probes.fairness.language.asking import average, loglikelihoods, speaker, token_ids
+from steelyard.probes.fairness.language.asking import speaker
 from steelyard.probes.fairness.language.benchmark_file import read_text
 from steelyard.probes.fairness.language.fluency import refuse_untrained
 from steelyard.probes.fairness.language.metric import bad, good, signed
 from steelyard.probes.fairness.language.stereoset_file import FILE, Example, read_examples
+from steelyard.probes.fairness.language.stereoset_scores import example_scores
 from steelyard.probes.quality.outputs import Scribe
 
 if TYPE_CHECKING:
@@ -22,10 +23,9 @@ if TYPE_CHECKING:
     from numpy.random import Generator
     from numpy.typing import NDArray
 
-    from steelyard.audit.target import LanguageTarget
     from steelyard.probes.stats.means import Measured
 
-__all__ = ["StereoSet", "Terms", "example_scores", "icat", "per_term", "spans"]
+__all__ = ["StereoSet", "Terms", "icat", "per_term"]
 
 ID = "fairness.stereoset"
 LMS, SS, ICAT = f"{ID}.lms", f"{ID}.ss", f"{ID}.icat"
@@ -209,53 +209,3 @@ def icat(terms: Terms, level: float) -> Measured:
         value, limits, level=level, n=design.n, method="joint Student t limits of LMS and SS over target terms",
         lower=0.0, upper=100.0,
     )  # fmt: skip
-
-
-def example_scores(model: LanguageTarget, examples: Sequence[Example]) -> NDArray[np.float64]:
-    """(examples, 3) the score of each text, in the order of `LABELS`."""
-    import numpy as np
-
-    found = np.empty((len(examples), 3))
-    within = [i for i, e in enumerate(examples) if e.split == "intrasentence"]
-    after = [i for i, e in enumerate(examples) if e.split == "intersentence"]
-    if within:
-        texts = [text for i in within for text in examples[i].texts]
-        told = loglikelihoods(model, texts)
-        if model.scoring == "masked":
-            ids = token_ids(model, texts, told)
-            around = _around(model, [examples[i].context for i in within])
-            for j, (before, after) in enumerate(around):
-                for k, (start, stop) in enumerate(spans(ids[3 * j : 3 * j + 3], before=before, after=after)):
-                    told[3 * j + k] = told[3 * j + k][start:stop]
-        found[within] = np.array([average(values) for values in told]).reshape(-1, 3)
-    if after:
-        texts = [f" {text}" if model.scoring == "causal" else text for i in after for text in examples[i].texts]
-        told = loglikelihoods(model, texts, [examples[i].context for i in after for _ in range(3)])
-        found[after] = np.array([average(values) for values in told]).reshape(-1, 3)
-    return found
-
-
-def _around(model: LanguageTarget, contexts: Sequence[str]) -> list[tuple[int, int]]:
-    """How many tokens stand before and after the blank of each context."""
-    sides = [[side.rstrip() for side in context.partition("BLANK")[::2]] for context in contexts]
-    unique = [side for side in dict.fromkeys(side for two in sides for side in two) if side]
-    sizes = {"": 0} | {side: len(ids) for side, ids in zip(unique, model.tokenize(unique), strict=True)}
-    return [(sizes[before], sizes[after]) for before, after in sides]
-
-
-def spans(ids: Sequence[Sequence[int]], *, before: int = 10**6, after: int = 10**6) -> list[tuple[int, int]]:
-    """Where each token sequence differs from the others: what is neither their common start nor their common end.
-
-    Of these at most `before` and `after` tokens count, those around the blank. Each span has at least one token.
-    """
-    shortest = min(len(one) for one in ids)
-    if shortest == 0:
-        raise ProbeError("a sentence has no tokens")
-    start = _common(ids, min(before, shortest - 1))
-    stop = _common([one[::-1] for one in ids], min(after, shortest - 1 - start))
-    return [(start, len(one) - stop) for one in ids]
-
-
-def _common(ids: Sequence[Sequence[int]], most: int) -> int:
-    """How many first tokens all sequences share, up to `most`."""
-    return next((i for i in range(most) if len({one[i] for one in ids}) > 1), most)

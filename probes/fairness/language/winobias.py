@@ -84,9 +84,10 @@ class WinoBias(Probe):
         """Yield accuracies, gap and pro share over all pairs and per type, and the type with the largest gap."""
         import numpy as np
 
+        from steelyard.probes.fairness.language.clustered import clustered_mean
         from steelyard.probes.fairness.language.jointly import furthest, jointly
         from steelyard.probes.stats.linearised import Design
-        from steelyard.probes.stats.means import mean, proportion
+        from steelyard.probes.stats.means import proportion
 
         pairs, kinds = self._pairs()
         model = speaker(target)
@@ -103,7 +104,7 @@ class WinoBias(Probe):
         measures: tuple[tuple[str, Callable[[NDArray[np.int64]], Measured]], ...] = (
             (PRO, lambda rows: proportion(right[rows, 0], whole.take(rows), level=self.level)),
             (ANTI, lambda rows: proportion(right[rows, 1], whole.take(rows), level=self.level)),
-            (GAP, lambda rows: mean(gaps[rows], whole.take(rows), level=self.level, lower=-1.0, upper=1.0)),
+            (GAP, lambda rows: clustered_mean(gaps[rows], whole.take(rows), level=self.level, lower=-1.0, upper=1.0)),
             (SHARE, lambda rows: proportion(prefers[rows], whole.take(rows), level=self.level)),
         )
         every = np.arange(len(pairs))

@@ -26,8 +26,8 @@ def noise(text: str, seed: int) -> float:
 class Planted:
     """A token has log p −5, +2 where it and the word before it do so in the plain sentences, plus `lean`.
 
-    `lean(prefix, text)` is added to every token of the text. `writes(prompt, seed)` is what it generates, `vectors` what
-    it embeds words and sentences as.
+    `lean(prefix, text)` is added to every token of the text. `writes(prompt, seed)` is what it generates,
+    `vectors` what it embeds words and sentences as.
     """
 
     name, kind, task = "candidate", "test", Task.LANGUAGE

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from steelyard.audit.errors import ProbeError
-from steelyard.probes.fairness.language.stereoset import StereoSet, Terms, icat, per_term, spans
+from steelyard.probes.fairness.language.stereoset import StereoSet, Terms, icat, per_term
 from steelyard.probes.fairness.language.stereoset_file import Example, read_examples
+from steelyard.probes.fairness.language.stereoset_scores import spans
 from steelyard.probes.stats.claims import claim
 
 LMS, SS, ICAT = (f"fairness.stereoset.{name}" for name in ("lms", "ss", "icat"))
