@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from steelyard.audit.target import Groups
-    from steelyard.probes.fairness.drawn import Known
     from steelyard.probes.privacy.readings import Readings
     from steelyard.probes.stats.linearised import Design
     from steelyard.probes.stats.means import Measured
@@ -28,39 +27,40 @@ SHOWN = 10  # a count below is not written out
 
 def group_rates(readings: Readings, found: AtFpr, at: Mapping[str, Scalar]) -> Iterator[Finding | Failure]:
     """Each group's rate of members found, and the widest gap. Groups are those of the training rows."""
-    from steelyard.probes.fairness.drawn import known_groups
+    import numpy as np
+
     from steelyard.probes.privacy.telling import member_design
 
     inside = readings.inside
     both = (readings.metric("group-tpr"), readings.metric("group-tpr-gap"))
     for attribute, groups in inside.groups.items():
         where: dict[str, Scalar] = {**at, "attribute": attribute}
-        known = known_groups(groups, inside.min_n)
-        if len(known.levels) > GROUP_LEVELS:
+        sizes = np.bincount(groups.codes, minlength=len(groups.levels))
+        people = [k for k in range(len(groups.levels)) if k != groups.unknown or groups.compare_unknown]
+        large = [k for k in people if sizes[k] >= inside.min_n]
+        if len(large) > GROUP_LEVELS:
             yield readings.scribe.failure(both, where, f"{attribute} has more than {GROUP_LEVELS} groups")
             continue
-        if known.small:
-            yield readings.scribe.failure((both[0],), where, _too_small(attribute, known, inside.min_n))
-        yield from _attribute(readings, found.hits, groups, known, member_design(inside), where)
-
-
-def _too_small(attribute: str, known: Known, min_n: int) -> str:
-    names = ", ".join(f"{g} (n = {n})" if n >= SHOWN else f"{g} (n < {SHOWN})" for g, n in known.small)
-    return f"fewer than {min_n} training rows (data.min_n) and so no rate: {attribute} = {names}"
+        if len(large) < len(people):
+            small = [(groups.levels[k], int(sizes[k])) for k in people if k not in large]
+            names = ", ".join(f"{name} (n = {n})" if n >= SHOWN else f"{name} (n < {SHOWN})" for name, n in small)
+            reason = f"fewer than {inside.min_n} training rows (data.min_n) and so no rate: {attribute} = {names}"
+            yield readings.scribe.failure((both[0],), where, reason)
+        yield from _attribute(readings, found.hits, groups, large, member_design(inside), where)
 
 
 def _attribute(
     readings: Readings,
     hits: NDArray[np.bool_],
     groups: Groups,
-    known: Known,
+    levels: Sequence[int],
     design: Design,
     where: Mapping[str, Scalar],
 ) -> Iterator[Finding | Failure]:
     from steelyard.probes.stats.means import proportion
 
-    names = [groups.levels[code] for code in known.levels]
-    rows = [(groups.codes == code).nonzero()[0] for code in known.levels]
+    names = [groups.levels[code] for code in levels]
+    rows = [(groups.codes == code).nonzero()[0] for code in levels]
     joint = 1 - (1 - readings.level) / max(len(rows), 1)
     for name, own in zip(names, rows, strict=True):
         rate = proportion(hits[own], design.take(own), level=joint)

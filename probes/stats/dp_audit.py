@@ -35,17 +35,19 @@ if TYPE_CHECKING:
 
 __all__ = [
     "GREATEST",
+    "Plan",
     "ScoreAudit",
     "audit_scores",
     "epsilon_bound",
     "epsilon_of_mu",
     "gaussian_bound",
-    "guess_counts",
+    "guess_plans",
     "one_run_p_value",
 ]
 
 GREATEST = 20.0  # no bound above is looked for: e^20 to 1 is certainty for any number of canaries that can be trained
-SHARES = (1.0, 0.5, 0.2, 0.1, 0.05)  # of the canaries, guessed; few and apart, since each further one costs power
+SHARES = (0.5, 0.2, 0.05)  # of the canaries, guessed beside all of them; few and apart: each further one costs power
+Side = Literal["both", "in", "out"]
 Correction = Literal["bonferroni", "split"]
 
 
@@ -168,8 +170,8 @@ def epsilon_of_mu(mu: float, delta: float) -> float:
 class ScoreAudit:
     """What guesses from scores prove of ε at `delta`: `epsilon` is the lower bound at confidence `level`.
 
-    `m` canaries were tested, of which `guesses` were guessed, `right` of these rightly. `cases` are all numbers of
-    guesses (guesses, right) that were paid for.
+    `m` canaries were tested, of which `guesses` were guessed, `right` of these rightly. `cases` (guesses, right) are
+    all ways of guessing that were paid for.
     """
 
     epsilon: float
@@ -195,9 +197,19 @@ class ScoreAudit:
         return np.where((reached > 0) & (levels < 1), grid[np.maximum(reached - 1, 0)], 0.0)
 
 
-def guess_counts(m: int) -> tuple[int, ...]:
-    """The numbers of guesses that are tried with m canaries: all of them, and fewer of the surest, at least two."""
-    return tuple(dict.fromkeys(max(2, 2 * round(share * m / 2)) if share < 1 else m for share in SHARES if m >= 2))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How to guess: `guesses` canaries, the surest ones, to have been "in", "out", or half of them each ("both")."""
+
+    guesses: int
+    side: Side
+
+
+def guess_plans(m: int) -> tuple[Plan, ...]:
+    """What is tried with m canaries: all of them, and shares of the surest at either end and at both."""
+    counts = dict.fromkeys(max(2, 2 * round(share * m / 2)) for share in SHARES)
+    sides: tuple[Side, ...] = ("both", "in", "out")
+    return (Plan(guesses=m, side="both"), *(Plan(guesses=r, side=side) for r in counts for side in sides if r < m))
 
 
 def audit_scores(
@@ -211,35 +223,38 @@ def audit_scores(
 ) -> ScoreAudit:
     """Bounds on ε from `scores` (m,), higher where a canary seems to have been in, and the coins `included` (m,) bool.
 
-    r guesses call the r / 2 highest scores "in" and the r / 2 lowest "out"; ties are broken by the canaries' order,
-    which the coins do not know. "bonferroni" tries every one of `guess_counts(m)` at level 1 - (1 - level) / tries;
-    "split" picks the best r on one random half (from `rng`) and tests it on the other, where the threshold was never
-    seen. Raises ProbeError with fewer than 20 canaries or scores that are not numbers.
+    Several ways to score, (s, m), are all tried. The surest guesses are the highest scores for "in" and the lowest for
+    "out"; ties are broken by the canaries' order, which the coins do not know. "bonferroni" tries each of
+    `guess_plans(m)` with each score at level 1 - (1 - level) / tries; "split" picks the best on one random half (from
+    `rng`) and tests it on the other, which has not been seen. Raises ProbeError with fewer than 20 canaries or scores
+    that are not numbers.
     """
-    s, coins = np.asarray(scores, dtype=np.float64), np.asarray(included, dtype=bool)
-    if s.ndim != 1 or s.shape != coins.shape or np.isnan(s).any():
+    s, coins = np.atleast_2d(np.asarray(scores, dtype=np.float64)), np.asarray(included, dtype=bool)
+    m = coins.size
+    if s.ndim != 2 or s.shape[1:] != coins.shape or np.isnan(s).any():
         raise ProbeError("an audit needs one score and one coin a canary, none of them missing")
-    if s.size < 20:
-        raise ProbeError(f"{s.size} canaries can prove nothing about ε", hint="use 100 at least, better 1,000")
+    if m < 20:
+        raise ProbeError(f"{m} canaries can prove nothing about ε", hint="use 100 at least, better 1,000")
     if correction == "bonferroni":
-        tried = guess_counts(s.size)
-        cases = [(r, _right(s, coins, r)) for r in tried]
-        return _best(s.size, cases, delta, level)
+        return _best(m, [(p.guesses, _right(own, coins, p)) for own in s for p in guess_plans(m)], delta, level)
     if rng is None:
         raise ValueError("a split needs a generator")
-    order = rng.permutation(s.size)
-    first, second = order[: s.size // 2], order[s.size // 2 :]
-    choices = [(r, _right(s[first], coins[first], r)) for r in guess_counts(first.size)]
-    best = max(choices, key=lambda case: epsilon_bound(first.size, case[0], case[1], delta, level=level))[0]
-    r = min(round(best * second.size / first.size), second.size)
-    return _best(second.size, [(r, _right(s[second], coins[second], r))], delta, level)
+    order = rng.permutation(m)
+    first, second = order[: m // 2], order[m // 2 :]
+    choices = [(own, p) for own in s for p in guess_plans(first.size)]
+    own, plan = max(
+        choices,
+        key=lambda c: epsilon_bound(first.size, c[1].guesses, _right(c[0][first], coins[first], c[1]), delta),
+    )
+    r = min(round(plan.guesses * second.size / first.size), second.size)
+    return _best(second.size, [(r, _right(own[second], coins[second], Plan(guesses=r, side=plan.side)))], delta, level)
 
 
-def _right(scores: NDArray[np.float64], coins: NDArray[np.bool_], r: int) -> int:
-    """How many of r guesses are right: the highest r / 2 (rounded up) called in, the lowest called out."""
+def _right(scores: NDArray[np.float64], coins: NDArray[np.bool_], plan: Plan) -> int:
+    """How many guesses of the plan are right."""
     order = np.argsort(-scores, kind="stable")
-    top = (r + 1) // 2
-    called_out = order[scores.size - (r - top) :]
+    top = {"both": (plan.guesses + 1) // 2, "in": plan.guesses, "out": 0}[plan.side]
+    called_out = order[scores.size - (plan.guesses - top) :]
     return int(coins[order[:top]].sum() + (~coins[called_out]).sum())
 
 

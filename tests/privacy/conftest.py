@@ -7,8 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from steelyard.audit.target import Sample
+from steelyard.audit.types import Capability
 from steelyard.models.data.arrays import sample_from_arrays
 from steelyard.models.targets.load import wrap
 
@@ -52,6 +55,33 @@ class Fitted:
 
     def predict(self, X):
         return self.model.predict(X[list("abcd")].to_numpy())
+
+
+def numbers(frame):
+    return frame[list("abcd")]
+
+
+class Trainable:
+    """A target that can be trained again."""
+
+    name, kind, fingerprint = "candidate", "test", "7"
+
+    def __init__(self, model, sample, train) -> None:
+        self.maker, self.task = model, sample.task
+        fitted = make_pipeline(FunctionTransformer(numbers), model()).fit(train.inputs, train.labels)
+        self.inner = wrap(fitted, sample)
+        self.capabilities = frozenset(self.inner.capabilities | {Capability.FIT_AGAIN})
+        self.predict_proba, self.predict = self.inner.predict_proba, self.inner.predict
+        self.trained = 0
+
+    def fit_again(self, train, seed):
+        self.trained += 1
+        return Trainable(self.maker, train, train)
+
+
+@pytest.fixture
+def trainable() -> type[Trainable]:
+    return Trainable
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from steelyard.probes.stats.dp_audit import (
     epsilon_bound,
     epsilon_of_mu,
     gaussian_bound,
-    guess_counts,
+    guess_plans,
     one_run_p_value,
 )
 
@@ -157,6 +157,30 @@ def test_what_cannot_be_is_refused():
         audit_scores(np.full(30, np.nan), np.zeros(30, dtype=bool), 0.0)
 
 
-def test_numbers_of_guesses_are_few_and_fixed_by_the_canaries():
-    assert guess_counts(1000) == (1000, 500, 200, 100, 50)
-    assert all(2 <= r <= 21 for r in guess_counts(21))
+def test_ways_to_guess_are_few_and_fixed_by_the_canaries():
+    plans = guess_plans(1000)
+    assert [p.guesses for p in plans if p.side == "both"] == [1000, 500, 200, 50]
+    assert (
+        [p.guesses for p in plans if p.side == "out"] == [p.guesses for p in plans if p.side == "in"] == [500, 200, 50]
+    )
+    assert all(2 <= p.guesses <= 21 for p in guess_plans(21))
+
+
+def test_an_outcome_that_shows_at_one_end_only_is_found_there():
+    """Included canaries always score 1, the others 1 or 0 at random: only "out" can be said for sure."""
+    rng = np.random.default_rng(5)
+    coins = rng.random(1000) < 0.5
+    scores = np.where(coins, 1.0, rng.integers(0, 2, 1000))
+    found = audit_scores(scores, coins, DELTA)
+    assert found.right == found.guesses == 200
+    assert found.epsilon > 3.0
+
+
+def test_several_scores_are_all_tried_and_paid_for():
+    rng = np.random.default_rng(6)
+    coins = rng.random(400) < 0.5
+    noise = rng.standard_normal(400)
+    both = audit_scores(np.stack([noise, coins + 0.3 * noise]), coins, DELTA)
+    alone = audit_scores(coins + 0.3 * noise, coins, DELTA)
+    assert len(both.cases) == 2 * len(alone.cases)
+    assert 0.8 * alone.epsilon < both.epsilon < alone.epsilon

@@ -8,41 +8,16 @@ import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer
 from sklearn.tree import DecisionTreeClassifier
 
 from steelyard.audit.canonical import generator
 from steelyard.audit.errors import ProbeError
 from steelyard.audit.target import References
-from steelyard.audit.types import Capability, Failure, Finding
-from steelyard.models.targets.load import wrap
+from steelyard.audit.types import Failure, Finding
 from steelyard.probes.privacy.memoriser import Memoriser
 from steelyard.probes.privacy.shadow_membership import ATTACKS, ShadowMembership
 
 ID = "privacy.shadow-membership"
-
-
-def numbers(frame):
-    return frame[list("abcd")]
-
-
-class Trainable:
-    """A target that can be trained again."""
-
-    name, kind, fingerprint = "candidate", "test", "7"
-
-    def __init__(self, model, sample, train) -> None:
-        self.maker, self.task = model, sample.task
-        fitted = make_pipeline(FunctionTransformer(numbers), model()).fit(train.inputs, train.labels)
-        self.inner = wrap(fitted, sample)
-        self.capabilities = frozenset(self.inner.capabilities | {Capability.FIT_AGAIN})
-        self.predict_proba, self.predict = self.inner.predict_proba, self.inner.predict
-        self.trained = 0
-
-    def fit_again(self, train, seed):
-        self.trained += 1
-        return Trainable(self.maker, train, train)
 
 
 def rows_of(probe, target, sample, seed=3):
@@ -85,10 +60,10 @@ def leaf(**settings):
     return lambda: DecisionTreeClassifier(random_state=0, **settings)
 
 
-def test_a_tree_that_remembers_is_caught_and_a_model_that_learns_nothing_of_its_rows_is_not(world):
+def test_a_tree_that_remembers_is_caught_and_a_model_that_learns_nothing_of_its_rows_is_not(world, trainable):
     sample = world.sample
     probe = ShadowMembership(fprs=(0.05,), shadows=8)
-    target = Trainable(leaf(min_samples_leaf=2), sample, sample.training)
+    target = trainable(leaf(min_samples_leaf=2), sample, sample.training)
     leaky = rows_of(probe, target, sample)
     assert target.trained == 8
     for attack in ("lira-online", "rmia", "lira-offline", "rmia-offline"):
@@ -97,15 +72,15 @@ def test_a_tree_that_remembers_is_caught_and_a_model_that_learns_nothing_of_its_
         assert found.detail["shadows_from"] == "the target trained again in its own way"
         assert found.detail["control_auc"] > 0.8
         assert found.reading == "attack"
-    sound = rows_of(probe, Trainable(Jittered, sample, sample.training), sample)
+    sound = rows_of(probe, trainable(Jittered, sample, sample.training), sample)
     for attack in ("lira-online", "rmia", "lira-offline", "rmia-offline"):
         assert auc(sound, attack).estimate.low < 0.5 < auc(sound, attack).estimate.high
 
 
-def test_the_most_exposed_carry_their_own_false_positive_rate(world):
+def test_the_most_exposed_carry_their_own_false_positive_rate(world, trainable):
     sample = world.sample
     rows = rows_of(
-        ShadowMembership(fprs=(0.05,), shadows=8), Trainable(leaf(min_samples_leaf=2), sample, sample.training), sample
+        ShadowMembership(fprs=(0.05,), shadows=8), trainable(leaf(min_samples_leaf=2), sample, sample.training), sample
     )
     exposed = json.loads(next(e.data for e in auc(rows, "lira-offline").evidence if e.name == "membership-exposed"))
     assert exposed["by"] == "row of the training table"
@@ -114,31 +89,31 @@ def test_the_most_exposed_carry_their_own_false_positive_rate(world):
     assert values[0] < 0.1
 
 
-def test_a_record_calibrated_rate_is_checked_on_all_held_out_rows(world):
+def test_a_record_calibrated_rate_is_checked_on_all_held_out_rows(world, trainable):
     sample = world.sample
     probe = ShadowMembership(fprs=(0.05,), shadows=8, attacks=("per-record",))
-    rows = rows_of(probe, Trainable(LogisticRegression, sample, sample.training), sample)
+    rows = rows_of(probe, trainable(LogisticRegression, sample, sample.training), sample)
     (rate,) = [r for r in rows if isinstance(r, Finding) and r.metric == f"{ID}.tpr"]
     assert rate.detail["realised_n"] == sample.n
     assert rate.detail["realised_fpr_low"] <= 0.05
     assert not [r for r in rows if isinstance(r, Finding) and r.metric == f"{ID}.auc"]
 
 
-def test_an_attack_that_fails_its_control_is_a_failure_and_never_safe(world, monkeypatch):
+def test_an_attack_that_fails_its_control_is_a_failure_and_never_safe(world, trainable, monkeypatch):
     def forgetful(self, inputs):
         return np.random.default_rng(len(self.known)).dirichlet([1.0, 1.0], len(inputs))
 
     monkeypatch.setattr(Memoriser, "predict_proba", forgetful)
     sample = world.sample
-    rows = rows_of(ShadowMembership(fprs=(0.05,), shadows=4), Trainable(leaf(), sample, sample.training), sample)
+    rows = rows_of(ShadowMembership(fprs=(0.05,), shadows=4), trainable(leaf(), sample, sample.training), sample)
     assert all(isinstance(r, Failure) for r in rows)
     assert {r.where["attack"] for r in rows} == set(ATTACKS)
     assert all("would mean nothing" in r.reason for r in rows)
 
 
-def test_settings_are_checked(world):
+def test_settings_are_checked(world, trainable):
     sample = world.sample
-    target = Trainable(LogisticRegression, sample, sample.training)
+    target = trainable(LogisticRegression, sample, sample.training)
     with pytest.raises(ProbeError, match="no spread"):
         rows_of(ShadowMembership(shadows=2), target, sample)
     with pytest.raises(ProbeError, match="luck is no attack"):
