@@ -13,6 +13,7 @@ import ast
 import io
 import json
 import re
+import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -155,7 +156,10 @@ def _check_weights(content: bytes, name: str, where: str) -> None:
     if not content:
         return
     try:
-        torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # An odd protocol is no fault by itself: what the pickle holds is checked either way.
+            warnings.filterwarnings("ignore", message="Detected pickle protocol", category=UserWarning)
+            torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as error:
         raise _refusal(f"{name} is more than tensors ({type(error).__name__})", where) from None
 

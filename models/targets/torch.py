@@ -98,9 +98,12 @@ def _from_archive(full: Path, where: str) -> tuple[Any, str, str]:
 
 
 def _from_factory(part: TargetPart, *, base: Path, train: Sample | None) -> tuple[Any, str, str]:
+    import torch
     from torch import nn
 
-    module, source, folder = call_factory(part, base=base, train=train)
+    with torch.random.fork_rng(devices=[]):  # layers are born with random weights, and these are not the host's to draw
+        torch.manual_seed(0)
+        module, source, folder = call_factory(part, base=base, train=train)
     where = part.path or "target.path"
     if not isinstance(module, nn.Module):
         hint = "return the network, or take kind: python for a model of another kind"
