@@ -211,8 +211,8 @@ def _check_weights(told: dict[str, Any], head: Head, where: str) -> None:
 
 def _check_tokenizer(tokenizer: Any, model: Any, where: str) -> None:
     vocabulary = tokenizer.get_vocab()
-    if not vocabulary:
-        raise TargetError("its tokenizer knows no tokens", where=where, hint="save the tokenizer beside the model")
+    if not set(vocabulary) - set(tokenizer.all_special_tokens):  # without files the library makes up an empty one
+        raise TargetError("its tokenizer knows no words", where=where, hint="save the tokenizer beside the model")
     most, rows = max(vocabulary.values()) + 1, model.get_input_embeddings().weight.shape[0]
     if most > rows:
         raise TargetError(
