@@ -9,7 +9,10 @@ from steelyard.audit.target import Groups, Probe, Sample, Target
 from steelyard.audit.types import Failure, Finding, Inapplicable
 from steelyard.models.targets.memoised import Memoised, freeze
 
-__all__ = ["DrawnRows", "behind", "draw", "wants_rows"]
+__all__ = ["HINT", "DrawnRows", "behind", "draw", "wants_rows", "why_not"]
+
+
+HINT = "a larger data.reduce_above reads it whole"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +44,16 @@ def wants_rows(probe: Probe, sample: Sample) -> bool:
     return not probe.reads_counts or (suffice is not None and not suffice(sample))
 
 
+def why_not(probe: Probe, target: Target) -> str:
+    """Why drawn rows are no answer to a probe that wants rows; empty where they are.
+
+    A probe whose question is of all rows at once (the first hundred of them, a table to publish) has `needs_every_row`.
+    """
+    if getattr(probe, "needs_every_row", False):
+        return "it asks about all rows together, and this table was reduced to counts"
+    return "" if behind(target) is not None else "it needs rows, and this table was reduced to counts"
+
+
 def behind(target: Target) -> Target | None:
     """What answers for single rows of a counted table: its columns."""
     return target.model if isinstance(target, Memoised) else None
@@ -50,9 +63,7 @@ def draw(target: Target, sample: Sample) -> DrawnRows:
     """The rows drawn from a counted sample, for a probe that needs rows. Raises SteelyardError where there are none."""
     columns = behind(target)
     if columns is None:
-        raise ProbeError(
-            "it needs rows, and this table was reduced to counts", hint="a larger data.reduce_above reads it whole"
-        )
+        raise ProbeError("it needs rows, and this table was reduced to counts", hint=HINT)
     drawn: Sample = sample.reduced.sampled()
     groups = {name: _beside(mine, sample.groups[name]) for name, mine in drawn.groups.items()}
     rows = replace(drawn, groups=groups, training=sample.training)

@@ -23,29 +23,8 @@ from steelyard.models.targets.load import load_target  # noqa: E402
 from steelyard.models.targets.tokens import Around  # noqa: E402
 from steelyard.models.targets.windows import causal_windows, masked_windows  # noqa: E402
 
-WORDS = ("the", "a", "cat", "dog", "sat", "ran", "on", "under", "mat", "tree", "and", "slept", "then", "it", "was", "good",
-         "bad", "very", "not", "null")  # fmt: skip
-    "the",
-    "a",
-    "cat",
-    "dog",
-    "sat",
-    "ran",
-    "on",
-    "under",
-    "mat",
-    "tree",
-    "and",
-    "slept",
-    "then",
-    "it",
-    "was",
-    "good",
-    "bad",
-    "very",
-    "not",
-    "null",
-]
+VOCABULARY = "the a cat dog sat ran on under mat tree and slept then it was good bad very not null"
+WORDS = VOCABULARY.split()
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[BOS]"]
 TEXTS = ["the cat sat on the mat", "a dog ran", "the", "it was not very good and then the dog slept under a tree"]
 SIZES: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
@@ -149,9 +128,7 @@ def test_a_classifier_answers_as_text_by_text(kind: str, folders: dict[str, Path
 def test_class_names_are_mapped_once(folders: dict[str, Path]) -> None:
     one, other = (load(folders["classifier"], texts_sample(positive=p)) for p in ("good", "bad"))
     assert np.allclose(one.predict_proba(np.array(TEXTS)), other.predict_proba(np.array(TEXTS))[:, ::-1])
-    with pytest.raises(
-        TargetError, match=r"its classes are 'bad', 'good', .* 'no', 'yes'; say in target\.settings"
-    ):
+    with pytest.raises(TargetError, match=r"its classes are 'bad', 'good', .* 'no', 'yes'; say in target\.settings"):
         load(folders["classifier"], texts_sample(labels=("no", "yes", "no", "yes"), positive="yes"))
     said = {"classes": ["no", "yes"]}
     named = load(folders["classifier"], texts_sample(("no", "yes", "no", "yes"), "yes"), settings=said)
