@@ -9,7 +9,7 @@ import torch
 
 from steelyard.audit.canonical import generator
 
-__all__ = ["draw_seed", "seeded", "torch_generator", "torch_threads"]
+__all__ = ["draw_seed", "reseed", "seeded", "torch_generator", "torch_threads"]
 
 
 def draw_seed(seed: int, name: str) -> int:
@@ -27,8 +27,15 @@ def seeded(seed: int, name: str) -> Iterator[None]:
     """Torch's global generators at the stream `name`: for weights, dropout and all that takes no generator."""
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(draw_seed(seed, name))
+        reseed(draw_seed(seed, name))
         yield
+
+
+def reseed(value: int) -> None:
+    """Torch's global generators at `value`. `torch.manual_seed` costs a millisecond: it walks the stack."""
+    torch.default_generator.manual_seed(value)
+    if torch.cuda.is_available():
+        torch.cuda.manual_seed_all(value)
 
 
 @contextmanager

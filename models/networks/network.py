@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from steelyard.audit.canonical import FrozenMap
 from steelyard.audit.errors import TargetError
 from steelyard.audit.types import Task
+from steelyard.models.networks import language
 from steelyard.models.networks.architectures import build
 from steelyard.models.networks.determinism import seeded, torch_threads
 from steelyard.models.networks.prepare import Prepare, prepare_from
@@ -95,8 +96,16 @@ class Network:
         return self._run(self.prepare(inputs), self.module)
 
     def embed(self, inputs: Any) -> NDArray[np.float64]:
-        """(n, d) what the last layer sees."""
-        return self._run(self.prepare(inputs), self.module.features)
+        """(n, d) what the last layer sees; of a language model the mean over a text's tokens."""
+
+        def features(ready: Tensor) -> Tensor:
+            found: Tensor = self.module.features(ready)
+            if found.ndim == 2:
+                return found
+            there = (ready != self.config["pad"])[..., None].to(found.dtype)  # (n, length, 1)
+            return (found * there).sum(1) / there.sum(1).clamp(min=1.0)
+
+        return self._run(self.prepare(inputs), features)
 
     def gradients(self, inputs: Any, labels: NDArray[np.int64]) -> NDArray[np.float64]:
         """The gradient of each row's cross-entropy at `labels` (n,), class codes, in the shape of the inputs.
@@ -117,6 +126,24 @@ class Network:
                 found.append(gradient.cpu().numpy().astype(np.float64))
         pulled: NDArray[np.float64] = self.prepare.pull(np.concatenate(found))  # type: ignore[attr-defined]
         return pulled
+
+    def tokenize(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        """The token ids of each text, of a language model; see `language.tokenize`."""
+        return language.tokenize(self, texts)
+
+    def loglikelihood(self, texts: Sequence[str], prefixes: Sequence[str] | None = None) -> list[NDArray[np.float64]]:
+        """The log-probability of each token of each text; see `language.loglikelihood`."""
+        return language.loglikelihood(self, texts, prefixes)
+
+    def generate(
+        self, prompts: Sequence[str], *, max_tokens: int = 32, temperature: float = 0.0, seed: int = 0
+    ) -> list[str]:
+        """What follows each prompt; see `language.generate`."""
+        return language.generate(self, prompts, max_tokens=max_tokens, temperature=temperature, seed=seed)
+
+    def perplexity(self, texts: Sequence[str]) -> float:
+        """exp of the mean of −log p per token; see `language.perplexity`."""
+        return language.perplexity(self, texts)
 
     @property
     def differentiable(self) -> bool:

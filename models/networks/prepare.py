@@ -32,7 +32,7 @@ class Prepare(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TablePrepare:
-    """Columns to (n, width) float32: numbers standardised, words one-hot.
+    """Columns to (n, size) float32: numbers standardised, words one-hot.
 
     A missing number is 0, the mean, and where the training rows had missing ones a column says so; a word that was not
     seen, or is missing, is all zeros where the training rows had none.
@@ -72,12 +72,12 @@ class TablePrepare:
         )
 
     @property
-    def width(self) -> int:
+    def size(self) -> int:
         """How many numbers a row becomes."""
         return len(self.numeric) + len(self.gaps) + sum(len(levels) for levels in self.levels)
 
     def __call__(self, inputs: Any) -> Tensor:
-        """(n, width) float32."""
+        """(n, size) float32."""
         frame = _tidy(inputs, self.numeric, self.words)
         numbers = frame[[f"n{i}" for i in range(len(self.numeric))]].to_numpy(dtype=np.float64)
         missing = np.isnan(numbers)
@@ -93,7 +93,7 @@ class TablePrepare:
         return not self.words and len(self.numeric) == self.count
 
     def pull(self, gradient: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(n, width) a gradient by the prepared numbers → (n, columns) by the raw ones."""
+        """(n, size) a gradient by the prepared numbers → (n, columns) by the raw ones."""
         raw = np.zeros((len(gradient), self.count))
         raw[:, list(self.numeric)] = gradient[:, : len(self.numeric)] / np.array(self.std)
         return raw
@@ -112,7 +112,7 @@ def _tidy(inputs: Any, numeric: Any, words: Any) -> Any:
 def _levels(column: Any) -> tuple[str | None, ...]:
     counts = column.value_counts()
     named: list[str | None] = [str(value) for value in counts.index[:_MOST_CATEGORIES]]
-    named.sort()  # type: ignore[type-var]  # no None yet
+    named.sort()
     if len(counts) > _MOST_CATEGORIES:
         named.append("")
     return (*named, None) if column.isna().any() else tuple(named)
@@ -165,6 +165,11 @@ class ImagePrepare:
         return torch.from_numpy(ready).reshape(-1, self.channels, self.height, self.width).clone()
 
     @property
+    def size(self) -> int:
+        """How many numbers an image is."""
+        return self.channels * self.height * self.width
+
+    @property
     def differentiable(self) -> bool:
         """Always."""
         return True
@@ -185,13 +190,18 @@ def prepare_from(state: Mapping[str, Any]) -> Prepare:
     try:
         if kind == "table":
             plain["levels"] = tuple(tuple(levels) for levels in plain["levels"])
-            return TablePrepare(**{k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()})
+            frozen: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()}
+            return TablePrepare(**frozen)
         if kind == "image":
             return ImagePrepare(**plain)
         if kind == "text":
             from steelyard.models.networks.vocabulary import TextPrepare
 
             return TextPrepare.from_state(plain)
+        if kind == "tokenizer":
+            from steelyard.models.networks.pretrained import TokenizerPrepare
+
+            return TokenizerPrepare(**plain)
     except (TypeError, KeyError, ValueError) as error:
         raise TargetError(f"the preparation of the inputs is damaged: {error}") from error
     raise TargetError(f"inputs are prepared in a way that is not known: {kind!r}")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from steelyard.audit.target import Sample
-from steelyard.audit.types import Task
+from steelyard.audit.types import Modality, Task
 from steelyard.models.recipes.recipe import Recipe, answers
 
 __all__ = ["Boosting"]
@@ -23,6 +23,7 @@ class Boosting(Recipe):
 
     family: ClassVar[str] = "baseline"
     name: ClassVar[str] = "boosting"
+    modalities: ClassVar[frozenset[Modality]] = frozenset({Modality.TABULAR, Modality.IMAGE})  # pixels as columns
     summary: ClassVar[str] = "histogram gradient boosting with native categories"
 
     learning_rate: float = 0.05

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from steelyard.audit.target import Sample
-from steelyard.audit.types import Task
+from steelyard.audit.types import Modality, Task
 from steelyard.models.recipes.recipe import Recipe, answers
 
 __all__ = ["Logistic"]
@@ -22,6 +22,7 @@ class Logistic(Recipe):
 
     family: ClassVar[str] = "baseline"
     name: ClassVar[str] = "logistic"
+    modalities: ClassVar[frozenset[Modality]] = frozenset({Modality.TABULAR, Modality.IMAGE})  # pixels as columns
     summary: ClassVar[str] = "logistic regression (ridge regression for numbers), one-hot categories, scaled numbers"
 
     penalty: float = 1.0

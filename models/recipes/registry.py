@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from functools import cache
@@ -12,14 +13,22 @@ from typing import Any
 from steelyard.audit.errors import PlanError, PluginError
 from steelyard.audit.types import Modality, Task
 from steelyard.models.recipes.boosting import Boosting
+from steelyard.models.recipes.causal import CausalRecipe
+from steelyard.models.recipes.cnn import CnnRecipe
+from steelyard.models.recipes.encoder import EncoderRecipe
 from steelyard.models.recipes.fair import FAIR
+from steelyard.models.recipes.fine_tune import FineTune
 from steelyard.models.recipes.logistic import Logistic
+from steelyard.models.recipes.mlp import MlpRecipe
 from steelyard.models.recipes.recipe import Recipe
+from steelyard.models.recipes.resnet import ResNetRecipe
+from steelyard.models.recipes.words import Words
 
 __all__ = ["PLUGIN_GROUP", "RECIPES", "all_recipes", "recipe_names", "resolve"]
 
 PLUGIN_GROUP = "steelyard.recipes"
-RECIPES: tuple[Recipe, ...] = (Logistic(), Boosting(), *FAIR)
+NETWORKS: tuple[Recipe, ...] = (MlpRecipe(), CnnRecipe(), ResNetRecipe(), EncoderRecipe(), FineTune(), CausalRecipe())
+RECIPES: tuple[Recipe, ...] = (Logistic(), Boosting(), Words(), *FAIR, *NETWORKS)
 
 
 @cache
@@ -70,11 +79,16 @@ def resolve(
         close = difflib.get_close_matches(name, recipe_names(), n=1, cutoff=0.5)
         hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(recipe_names())}"
         raise PlanError(f"no recipe is called {name!r}", where=where, hint=hint)
+    given = dict(settings or {})
     if len(found) > 1 or name == found[0].family:
         found = _fitting(name, found, modality, task, where)
+        found = tuple(recipe for recipe in found if not lacking(recipe, given)) or found
+    for recipe in found:
+        for setting in lacking(recipe, given)[:1]:
+            raise PlanError(f"{recipe.id} has no {setting}", where=where, hint=f"write {recipe.name}: {{{setting}: …}}")
     for recipe in found:
         recipe.check_installed(where)
-    return tuple(_with_settings(recipe, settings or {}, where) for recipe in found)
+    return tuple(_with_settings(recipe, given, where) for recipe in found)
 
 
 def _check_variant(name: str, variant: str, recipes: Sequence[Recipe], where: str) -> None:
@@ -101,18 +115,51 @@ def _fitting(
     return fit
 
 
+def lacking(recipe: Recipe, settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """The settings that the recipe cannot do without (its `required`) and that are not given."""
+    needed: tuple[str, ...] = getattr(recipe, "required", ())
+    return tuple(name for name in needed if not settings.get(name) and not getattr(recipe, name))
+
+
 def _with_settings(recipe: Recipe, settings: Mapping[str, Any], where: str) -> Recipe:
-    """The recipe with the plan's settings. A recipe checks their values itself, when it is made."""
+    """The recipe with the plan's settings, and in a search where they ask for one.
+
+    A recipe checks their values itself, when it is made.
+    """
     known = [f.name for f in fields(recipe)]
     for key in settings:
-        if key not in known:
+        if key not in known and key != "search":
             close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
             hint = f"did you mean {close[0]!r}?" if close else f"its settings are {', '.join(known) or 'none'}"
             raise PlanError(f"{recipe.id} has no setting {key!r}", where=where, hint=hint)
+    own = {key: _of_kind(recipe, key, value, where) for key, value in settings.items() if key != "search"}
     try:
-        return replace(recipe, **settings)
+        made = replace(recipe, **own)
     except (TypeError, ValueError) as error:
         raise PlanError(f"{recipe.id}: {' '.join(str(error).split())[:200]}", where=where) from error
+    if "search" not in settings:
+        return made
+    from steelyard.models.training.search import Searched, read_search
+
+    read_search(settings["search"], made)
+    searched = Searched(recipe=made, search=json.dumps(settings["search"], sort_keys=True))
+    searched.check_installed(where)
+    return searched
+
+
+def _of_kind(recipe: Recipe, key: str, value: Any, where: str) -> Any:
+    """The value, as the kind that the recipe's own value has: YAML reads 2e-5 as a word and 1 as a whole number."""
+    own = getattr(recipe, key)
+    kind = type(own)
+    if kind not in {bool, int, float, str} or type(value) is kind:
+        return value
+    if kind is float and isinstance(value, (int, str)) and not isinstance(value, bool):
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    said = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}[kind]
+    raise PlanError(f"{recipe.id}: {key} is {value!r}, not {said}", where=where, hint=f"such as {own!r}")
 
 
 def _plugins() -> list[Recipe]:

@@ -13,7 +13,6 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -24,24 +23,7 @@ from torch import Tensor
 
 from steelyard.audit.canonical import digest
 
-__all__ = ["Checkpoint", "Interruption", "current_folder", "interruptible", "keeping", "training_key"]
-
-_FOLDER: ContextVar[Path | None] = ContextVar("steelyard_checkpoints", default=None)
-
-
-@contextmanager
-def keeping(folder: Path | None) -> Iterator[None]:
-    """Every training in here keeps its checkpoint in `folder`, unless it is told another."""
-    token = _FOLDER.set(folder)
-    try:
-        yield
-    finally:
-        _FOLDER.reset(token)
-
-
-def current_folder() -> Path | None:
-    """Where checkpoints are kept, if anywhere."""
-    return _FOLDER.get()
+__all__ = ["Checkpoint", "Interruption", "interruptible", "training_key"]
 
 
 def training_key(plain: Any, tensors: Mapping[str, Tensor | None]) -> str:

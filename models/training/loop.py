@@ -14,20 +14,15 @@ import torch
 from torch import Tensor, nn
 
 from steelyard.audit.errors import TargetError
-from steelyard.models.networks.determinism import draw_seed, seeded, torch_threads
+from steelyard.models.networks.determinism import draw_seed, reseed, seeded, torch_threads
 from steelyard.models.training.batches import Batch, Rows
-from steelyard.models.training.checkpoint import (
-    Checkpoint,
-    Interruption,
-    current_folder,
-    interruptible,
-    training_key,
-)
+from steelyard.models.training.checkpoint import Checkpoint, Interruption, interruptible, training_key
 from steelyard.models.training.curves import Curves
+from steelyard.models.training.journal import Journal
 from steelyard.models.training.objective import Objective, cross_entropy
 from steelyard.models.training.schedule import rate_factor
 from steelyard.models.training.settings import Settings
-from steelyard.models.training.watch import Advance, Watch, current_watch
+from steelyard.models.training.watch import Advance, Watch, current_folder, current_journal, current_watch
 
 __all__ = ["Backward", "Batch", "Curves", "Hooks", "Objective", "Rows", "Settings", "cross_entropy", "train_network"]
 
@@ -83,7 +78,7 @@ def train_network(
             watch or current_watch(),
             flag,
         )
-        return training.run(folder or current_folder())
+        return training.run(folder or current_folder(), folder or current_journal())
 
 
 @dataclass(slots=True)
@@ -119,30 +114,40 @@ class _Training:
         watch: Watch | None,
         flag: Interruption,
     ) -> None:
+        self.rows: Rows
+        self.held: Rows | None
         self.plain, self.settings, self.seed = module, settings, seed
         self.objective, self.validate, self.hooks, self.watch, self.flag = objective, validate, hooks, watch, flag
         rows = rows.balanced() if settings.balance else rows
-        self.rows, self.held = rows.split(settings.validation, seed) if settings.patience else (rows, None)
+        self.rows, self.held = rows, None
+        if settings.patience:
+            self.rows, self.held = rows.split(settings.validation, seed)
         if settings.dropout is not None:
             for part in module.modules():
                 if isinstance(part, nn.Dropout):
                     part.p = settings.dropout
         self.accelerator = _accelerator(settings)
         self.optimizer = _optimizer(module, settings)
-        self.model, self.stepper = self.accelerator.prepare(module, self.optimizer)
-        self.state = _State(batch=settings.batch)
+        self.model = self.accelerator.prepare_model(module)
         self.processes = self.accelerator.num_processes
+        # Accelerate's own optimizer looks for packages on disk at every step, which takes as long as a small network's
+        self.stepper = self.optimizer if self.processes == 1 else self.accelerator.prepare_optimizer(self.optimizer)
+        self.state = _State(batch=settings.batch)
         self.chunk = settings.batch * settings.accumulate * self.processes
         self.steps = math.ceil(len(self.rows) / self.chunk)
         self.good: dict[str, Tensor] | None = None  # the weights to go back to
+        self.stream = draw_seed(seed, "steps")
         self.started = time.process_time()
         self.saved = time.monotonic()
 
-    def run(self, folder: Path | None) -> Curves:
+    def run(self, folder: Path | None, journal: Path | None) -> Curves:
         """All epochs, or those that a checkpoint leaves."""
         self.checkpoint = None if folder is None else Checkpoint(folder=folder, key=self._key())
         self._take_up()
         resumed = self.state.epoch
+        main = self.accelerator.is_main_process
+        self.journal = Journal(journal if main else None, self.settings.track if main else "")
+        self.journal.begin(resumed)
         self.model.train()
         try:
             while self.state.epoch < self.settings.epochs and not self.state.stopped:
@@ -151,6 +156,7 @@ class _Training:
             self._keep()
             raise
         finally:
+            self.journal.close()
             self._unwrap()
         if self.good is not None and self.state.best != self.state.epoch:
             self.plain.load_state_dict(self.good)
@@ -187,7 +193,7 @@ class _Training:
         mine = chunk[self.accelerator.process_index :: self.processes]
         mine = mine if len(mine) else chunk[:1]
         while True:
-            torch.manual_seed(draw_seed(self.seed, f"step:{at}"))
+            reseed((self.stream + at) % 2**63)
             try:
                 loss, weight = self._backward(mine)
                 break
@@ -266,7 +272,7 @@ class _Training:
 
     def _judge(self) -> None:
         """After an epoch: are the weights numbers, are they the best so far, is it time to stop?"""
-        state, settings = self.state, self.settings
+        state = self.state
         if not all(bool(torch.isfinite(p).all()) for p in self.plain.parameters()):
             state.epoch -= 1
             state.epochs.pop()
@@ -282,15 +288,20 @@ class _Training:
                 state.epochs[-1].update(said)
         if self.held is None:
             self._remember()
-            return
-        loss = self._held_loss(self.held)
+        else:
+            self._compare(self._held_loss(self.held))
+        self.journal.epoch(state.epoch, state.epochs[-1])
+
+    def _compare(self, loss: float) -> None:
+        """Keep the weights with the least loss on held-back rows; stop when it has not fallen for long enough."""
+        state = self.state
         state.epochs[-1]["validation-loss"] = loss
         if loss < state.best_loss:
             state.best_loss, state.waited = loss, 0
             self._remember()
             return
         state.waited += 1
-        if state.waited >= settings.patience and state.epoch < settings.epochs:
+        if state.waited >= self.settings.patience and state.epoch < self.settings.epochs:
             state.stopped = True
             state.notes.append(f"stopped after epoch {state.epoch}: no better loss since epoch {state.best}")
 

@@ -1,4 +1,4 @@
-"""Who is told how far a training has come: a context variable, so that recipes need no parameter for it."""
+"""Who is told how far a training has come, and where it is kept: context variables, for recipes need no more."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from pathlib import Path
 
-__all__ = ["Advance", "Watch", "current_watch", "watching"]
+__all__ = ["Advance", "Watch", "current_folder", "current_journal", "current_watch", "keeping", "watching"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,8 @@ class Advance:
 
 Watch = Callable[[Advance], None]
 _WATCH: ContextVar[Watch | None] = ContextVar("steelyard_watch", default=None)
+_FOLDER: ContextVar[Path | None] = ContextVar("steelyard_checkpoints", default=None)
+_JOURNAL: ContextVar[Path | None] = ContextVar("steelyard_journal", default=None)
 
 
 @contextmanager
@@ -49,3 +52,24 @@ def watching(watch: Watch) -> Iterator[None]:
 def current_watch() -> Watch | None:
     """Who watches, if anyone."""
     return _WATCH.get()
+
+
+@contextmanager
+def keeping(folder: Path | None, journal: Path | None = None) -> Iterator[None]:
+    """Every training in here keeps checkpoints in `folder` and writes its numbers in `journal`, unless told others."""
+    tokens = _FOLDER.set(folder), _JOURNAL.set(journal)
+    try:
+        yield
+    finally:
+        _FOLDER.reset(tokens[0])
+        _JOURNAL.reset(tokens[1])
+
+
+def current_folder() -> Path | None:
+    """Where checkpoints are kept, if anywhere."""
+    return _FOLDER.get()
+
+
+def current_journal() -> Path | None:
+    """Where the numbers of each epoch are written, if anywhere."""
+    return _JOURNAL.get()

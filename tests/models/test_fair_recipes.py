@@ -15,7 +15,7 @@ from steelyard.audit.cli import main
 from steelyard.audit.errors import PlanError, TargetError, UnsafeArtifact
 from steelyard.audit.plan import TargetPart
 from steelyard.audit.target import Sample
-from steelyard.audit.types import Capability
+from steelyard.audit.types import Capability, Modality
 from steelyard.models.cache import ModelCache, train_reference
 from steelyard.models.data.arrays import sample_from_arrays
 from steelyard.models.loading import load_model
@@ -61,7 +61,10 @@ def test_frame() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def trained(train: Sample) -> dict[str, Any]:
-    return {recipe.id: train_reference(recipe, train, 3, OFF)[0] for recipe in (*resolve("baseline"), *FAIR)}
+    return {
+        recipe.id: train_reference(recipe, train, 3, OFF)[0]
+        for recipe in (*resolve("baseline", modality=Modality.TABULAR), *FAIR)
+    }
 
 
 def gap(decisions: Any, groups: Any) -> float:
@@ -218,7 +221,8 @@ def test_trained_once_and_the_same(recipe: Any, few: Sample, tmp_path: Path) -> 
     assert (again.predict(inputs) == fresh.predict(inputs)).all()
     anew = train_reference(recipe, few, 3, OFF)[0]
     assert (anew.predict(inputs) == fresh.predict(inputs)).all()  # a second training gives the same
-    assert again.capabilities == {Capability.PREDICT, Capability.QUERY}  # the chance of a decision is no score
+    # the chance of a decision is no score
+    assert again.capabilities == {Capability.PREDICT, Capability.QUERY, Capability.FIT_AGAIN}
     with pytest.raises(UnsafeArtifact, match="randomised"):
         load_model(tmp_path / f"{first.fingerprint}.skops")
 
