@@ -13,7 +13,7 @@ from steelyard.audit.errors import NotApplicable, ProbeError, SteelyardError
 from steelyard.audit.store import UnitResult
 from steelyard.audit.target import Probe, References, Sample, Target
 from steelyard.audit.types import Capability, Data, Failure, Finding, Inapplicable
-from steelyard.models.targets.drawn_rows import behind, draw, wants_rows
+from steelyard.models.targets.drawn_rows import HINT, behind, draw, wants_rows, why_not
 from steelyard.models.threads import one_thread
 
 # What asks the model itself, and so needs the process where it lives.
@@ -44,9 +44,9 @@ def misfit(probe: Probe, target: Target, sample: Sample) -> Inapplicable | None:
         reason = f"it is for {tasks} tasks, and this one is {sample.task.value}"
     elif lacking:
         reason = f"it needs {', '.join(lacking)}, which the target and its data do not have"
-    elif rows and behind(target) is None:
+    elif rows and why_not(probe, target):
         lacking = ["rows"]
-        reason = "it needs rows, and this table was reduced to counts; a larger data.reduce_above reads it whole"
+        reason = f"{why_not(probe, target)}; {HINT}"
     else:
         return None
     return Inapplicable(

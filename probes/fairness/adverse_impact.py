@@ -22,7 +22,6 @@ from steelyard.audit.types import (
 )
 from steelyard.probes.fairness.between_groups import Statistic, count_table, measure, scopes
 from steelyard.probes.fairness.inspection import Inspection, reading_of_rule
-from steelyard.probes.fairness.strata import counted_columns
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -139,10 +138,6 @@ class AdverseImpact(Probe):
     depth: int = 2
     control: str = ""
     control_bins: int = 5
-
-    def counts_suffice(self, sample: Sample) -> bool:
-        """Whether a counted `sample` is read as it is: not with a control that was not counted."""
-        return not self.control or self.control in counted_columns(sample)
 
     def run(
         self, target: Target, sample: Sample, references: References, rng: Generator

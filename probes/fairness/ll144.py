@@ -87,8 +87,10 @@ class LocalLaw144(Probe):
     level: float = 0.95
     draws: int = 2000
 
+    needs_every_row: ClassVar[bool] = True
+
     def counts_suffice(self, sample: Sample) -> bool:
-        """Whether a counted `sample` is read as it is: not with clusters."""
+        """Whether a counted `sample` is read as it is: not with clusters. Its tables are of all rows or of none."""
         return sample.reduced.pairs is None
 
     def run(

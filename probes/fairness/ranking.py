@@ -87,6 +87,7 @@ class Ranked(Probe):
 
     id: ClassVar[str] = "fairness.ranking"
     requires: ClassVar[frozenset[Capability | Data]] = frozenset({Capability.PREDICT, Data.GROUPS})
+    needs_every_row: ClassVar[bool] = True  # the first k of a sample of rows are not the first k of all
     tasks: ClassVar[frozenset[Task]] = frozenset({Task.BINARY, Task.REGRESSION})
     metrics: ClassVar[tuple[MetricSpec, ...]] = METRICS
 

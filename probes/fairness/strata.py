@@ -36,9 +36,18 @@ def counted_columns(sample: Sample) -> tuple[str, ...]:
 
 
 def stratify_sample(sample: Sample, controls: Sequence[str], bins: int) -> Strata:
-    """The strata of the rows of a sample, or of the entries of one that was counted; see `stratify`."""
+    """The strata of the rows of a sample, or of the entries of one that was counted; see `stratify`.
+
+    Raises ProbeError for a control that was not counted.
+    """
     if sample.reduced is None:
         return stratify(sample.features, controls, bins)
+    uncounted = [repr(name) for name in controls if name not in counted_columns(sample)]
+    if uncounted:
+        raise ProbeError(
+            f"the control {', '.join(uncounted)} was not counted, only the groups were",
+            hint="name it in data.groups, too, or set data.reduce_above higher",
+        )
     return stratify(sample.inputs[list(counted_columns(sample))], controls, bins, times=sample.reduced.rows)
 
 

@@ -133,7 +133,8 @@ def skewness(arms: Sequence[Arm], contrasts: NDArray[np.float64], design: Design
         parts = [errors @ c for c in contrasts]
         second, third = (np.array([float((part**k).sum()) for part in parts]) for k in (2, 3))
     # Rounded: the last bits of a sum over rows turn with their order, and must not reach a record.
-    return np.round(np.divide(third, second**1.5, out=found, where=second > 0), 9)
+    found[:] = np.round(np.divide(third, second**1.5, out=found, where=second > 0), 9)
+    return found
 
 
 def pairs(j: int) -> NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ pytest.importorskip("duckdb", reason="counting needs the extra `big`")
 from steelyard.audit.canonical import generator
 from steelyard.audit.plan import DataPart, TargetPart
 from steelyard.audit.target import Probe, References, Sample
-from steelyard.audit.types import Binomial, Deviation, Failure, Finding, Inapplicable, Normal
+from steelyard.audit.types import Binomial, Capability, Deviation, Failure, Finding, Inapplicable, Normal
+from steelyard.audit.units import misfit
 from steelyard.models.data.load import load_samples
 from steelyard.models.targets.drawn_rows import wants_rows
 from steelyard.models.targets.load import load_target
@@ -24,6 +26,7 @@ from steelyard.probes.fairness.conditional import Conditional
 from steelyard.probes.fairness.inequality import Inequality
 from steelyard.probes.fairness.ll144 import LocalLaw144
 from steelyard.probes.fairness.missing_attributes import MissingAttributes
+from steelyard.probes.fairness.ranking import Ranked
 from steelyard.probes.fairness.strata import _quantiles
 from steelyard.probes.stats.counted import CountedDesign
 from steelyard.probes.stats.linearised import Design, effective_counts
@@ -173,8 +176,29 @@ def test_clusters_and_controls_that_were_not_counted_are_read_from_drawn_rows(tm
     counts = both(people(), tmp_path, groups=["sex"])[1][1]
     assert wants_rows(Conditional(controls=("age",)), counts)
     assert not wants_rows(Conditional(controls=("sex",)), counts)
-    assert wants_rows(AdverseImpact(control="age"), counts)
-    assert not wants_rows(AdverseImpact(), counts)
+    assert not wants_rows(AdverseImpact(control="age"), counts)
+
+
+def test_a_question_about_all_rows_is_not_put_to_some_of_them(tmp_path: Path) -> None:
+    """The first hundred of drawn rows are not the first hundred; a table to publish is not of a sample."""
+    target, counts = both(people(), tmp_path, groups=["sex", "race"], cluster="who")[1]
+    able = replace(target, capabilities=target.capabilities | {Capability.PREDICT_PROBA})
+    for probe in (Ranked(), LocalLaw144()):
+        assert wants_rows(probe, counts)
+        why = misfit(probe, able, counts)
+        assert why is not None
+        assert "all rows together" in why.reason
+        assert why.missing == ("rows",)
+    assert misfit(Inequality(), target, counts) is None
+
+
+def test_a_control_that_was_not_counted_is_a_failure_of_what_needs_it(tmp_path: Path) -> None:
+    target, counts = both(people(), tmp_path, groups=["sex"])[1]
+    found = rows_of(AdverseImpact(draws=200, control="age"), target, counts)
+    failures = [row for row in found if isinstance(row, Failure) and "'age' was not counted" in row.reason]
+    assert failures
+    assert all({m.rsplit(".", 1)[1] for m in row.metrics} == {"common-odds-ratio", "cmh-p-value"} for row in failures)
+    assert any(isinstance(row, Finding) and row.metric.endswith(".ratio") for row in found)
 
 
 def test_quantiles_of_counted_numbers_are_numpys() -> None:
