@@ -41,7 +41,7 @@ class GradientInversion(Probe):
     Who trains with others hands over gradients instead of pictures. For each of `images` training pictures the
     gradient of the model's weights is taken, in batches of `batch` whose labels are known, and a picture is sought
     whose gradient points the same way (Zhu et al. 2019; by cosine similarity and total variation, Geiping et al.
-    2020). With d the distance, brightness and contrast taken out, closeness is (d_other − d_true) / (d_other + d_true), where
+    2020). With d the distance, brightness and contrast taken out, closeness is (d_other − d_true) / (d_other + d_true);
     `other` is a picture of the same class that took no part: in [−1, 1]; 1 is the picture itself, 0 is no nearer to it
     than to the other. It is about the architecture and its weights, and a danger only where gradients are shared.
 
