@@ -110,7 +110,6 @@ def noncentral_t(t: float, df: float, noncentrality: NDArray[np.float64]) -> NDA
 
     Over 500 equally likely values of V ~ χ² with `df`; right to 1e-4 (scipy's own is NaN far out in the tails).
     """
-    import numpy as np
     from scipy.special import ndtr
 
     found: NDArray[np.float64] = ndtr(t * _scales(df)[None, :] - noncentrality[:, None]).mean(axis=1)

@@ -197,8 +197,7 @@ def answers(model: LanguageTarget, questions: Sequence[Question], *, listed: boo
 
     turns: tuple[int | None, ...] = (0, 1, 2) if listed else (None,)
     prefixes = [options_prompt(q, turn) for q in questions for turn in turns for _ in q.answers]
-    blank = " " if model.scoring == "causal" else ""
-    texts = [f"{blank}{answer}" for q in questions for _ in turns for answer in q.answers]
+    texts = [f" {answer}" for q in questions for _ in turns for answer in q.answers]
     told = [average(values) for values in loglikelihoods(model, texts, prefixes)]
     scores = np.array(told).reshape(len(questions), len(turns), 3).mean(axis=1)
     if len(questions) > 1 and float(np.ptp(scores, axis=1).max()) == 0.0:

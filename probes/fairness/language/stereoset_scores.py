@@ -29,8 +29,7 @@ def example_scores(model: LanguageTarget, examples: Sequence[Example]) -> NDArra
         told = _within(model, [examples[i] for i in within])
         found[within] = np.array([average(values) for values in told]).reshape(-1, 3)
     if beyond:
-        blank = " " if model.scoring == "causal" else ""
-        texts = [f"{blank}{text}" for i in beyond for text in examples[i].texts]
+        texts = [f" {text}" for i in beyond for text in examples[i].texts]
         told = loglikelihoods(model, texts, [examples[i].context for i in beyond for _ in range(3)])
         found[beyond] = np.array([average(values) for values in told]).reshape(-1, 3)
     return found

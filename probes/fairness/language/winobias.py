@@ -151,9 +151,8 @@ def found_right(model: LanguageTarget, sentences: Sequence[Sentence]) -> NDArray
     """(n,) whether the right occupation scores above the wrong one. A tie is not right."""
     import numpy as np
 
-    blank = " " if model.scoring == "causal" else ""
     prefixes = [f'{s.text} Here "{s.pronoun}" means the' for s in sentences for _ in range(2)]
-    texts = [f"{blank}{name}" for s in sentences for name in (s.right, s.wrong)]
+    texts = [f" {name}" for s in sentences for name in (s.right, s.wrong)]
     scores = np.array([average(values) for values in loglikelihoods(model, texts, prefixes)]).reshape(-1, 2)
     return np.asarray(scores[:, 0] > scores[:, 1])
 

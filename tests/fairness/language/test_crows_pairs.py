@@ -148,3 +148,14 @@ def test_the_public_file_is_read_whole(shared_data, planted, asked, found):
     assert found(rows, LARGEST).detail["categories"] == 9
     unbiased = asked(CrowsPairs(path=str(path)), planted(seed=5))
     assert found(unbiased, LARGEST).estimate.low == 0.0
+
+
+def test_the_order_of_the_pairs_does_not_matter(tmp_path, planted, asked):
+    path = pairs_file(tmp_path)
+    header, *lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    other = tmp_path / "other.csv"
+    other.write_text(header + "".join(reversed(lines)), encoding="utf-8")
+    before, after = (asked(CrowsPairs(path=str(one)), planted(prefers(6))) for one in (path, other))
+    assert [(row.metric, row.where, row.estimate, row.basis) for row in before] == [
+        (row.metric, row.where, row.estimate, row.basis) for row in after
+    ]
