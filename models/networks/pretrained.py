@@ -116,6 +116,8 @@ def load_encoder(
     source = str(Path(base).expanduser()) if local else base
     given: dict[str, Any] = {"trust_remote_code": False, "local_files_only": local}
     given |= {} if local else {"revision": revision}
+    shown = transformers.utils.logging.is_progress_bar_enabled()
+    transformers.utils.logging.disable_progress_bar()
     try:
         config = transformers.AutoConfig.from_pretrained(source, **given)
         body = transformers.AutoModel.from_pretrained(source, use_safetensors=True, **given)
@@ -123,6 +125,9 @@ def load_encoder(
     except (OSError, ValueError, KeyError, ImportError) as error:
         text = " ".join(str(error).split())[:200]
         raise TargetError(f"cannot be loaded: {text}", where=base) from error
+    finally:
+        if shown:
+            transformers.utils.logging.enable_progress_bar()
     fast = getattr(tokenizer, "backend_tokenizer", None)
     if fast is None or tokenizer.pad_token_id is None:
         raise TargetError("has no tokenizer.json with a padding token", where=base, hint="choose another encoder")

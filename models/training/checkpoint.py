@@ -19,11 +19,11 @@ from types import FrameType
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from steelyard.audit.canonical import digest
 
-__all__ = ["Checkpoint", "Interruption", "interruptible", "training_key"]
+__all__ = ["Checkpoint", "Interruption", "interruptible", "packed", "training_key", "unpacked"]
 
 
 def training_key(plain: Any, tensors: Mapping[str, Tensor | None]) -> str:
@@ -79,6 +79,33 @@ class Checkpoint:
         except OSError:
             Path(temporary).unlink(missing_ok=True)
             raise
+
+
+def packed(module: nn.Module, good: Mapping[str, Tensor] | None, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The weights, the good ones to go back to, and the optimizer's state, each under a name."""
+    tensors = {f"weights/{name}": value for name, value in module.state_dict().items()}
+    tensors |= {f"good/{name}": value for name, value in (good or {}).items()}
+    for place, values in optimizer.state_dict()["state"].items():
+        kept = {name: torch.as_tensor(value) for name, value in values.items() if value is not None}
+        tensors |= {f"optimizer/{place}/{name}": value for name, value in kept.items()}
+    return tensors
+
+
+def unpacked(
+    tensors: Mapping[str, Tensor], module: nn.Module, optimizer: torch.optim.Optimizer
+) -> dict[str, Tensor] | None:
+    """Put back what `packed` took, and return the good weights, where there were any."""
+    parts: dict[str, dict[str, Tensor]] = {"weights": {}, "good": {}, "optimizer": {}}
+    for name, value in tensors.items():
+        part, _, rest = name.partition("/")
+        parts[part][rest] = value
+    states: dict[int, dict[str, Tensor]] = {}
+    for name, value in parts["optimizer"].items():
+        place, _, rest = name.partition("/")
+        states.setdefault(int(place), {})[rest] = value
+    module.load_state_dict(parts["weights"])
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": states})
+    return parts["good"] or None
 
 
 class Interruption:
