@@ -108,9 +108,9 @@ def read_array(path: Path, *, where: str) -> dict[str, NDArray[Any]]:
         raise DataError("no such file", where=where, hint="paths are relative to the plan file's folder") from None
     except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         said = " ".join(str(error).split())[:200]
-        hint = "arrays of objects are not read; save numbers or text" if "allow_pickle" in said else "is it whole?"
-        message = "holds Python objects" if "allow_pickle" in said else f"is not an array file: {said}"
-        raise DataError(message, where=where, hint=hint) from None
+        if "allow_pickle" in said or "Python objects" in said:
+            raise DataError("holds Python objects", where=where, hint="save numbers or text") from None
+        raise DataError(f"is not an array file: {said}", where=where, hint="is it whole?") from None
 
 
 def _opened(path: Path) -> Any:
