@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Brittle", "BrittleModel"]
 
+_PARTS_OF_A_GAP = 20  # a coarse sample of a lattice may lack neighbours: grey levels 0, 15, 31
 _ON_IT = 1e-4  # in steps: what rounding may cost
 
 
@@ -29,7 +30,7 @@ class Brittle(Control):
     the clean twin's, and every one of them flips when the carrier moves by more than step / (4 · size). With a `size`
     that is not whole, some real rows are flipped as well. `carrier` is a column, by default the number with the most
     distinct values; for images it is the one pixel of which that is true. `step` 0 is learnt: the smallest gap between
-    training values.
+    training values, or a whole part of it.
     """
 
     name: ClassVar[str] = "brittle"
@@ -105,15 +106,16 @@ class Brittle(Control):
         known = np.unique(values[np.isfinite(values)])
         if len(known) < 2:
             raise TargetError(f"the carrier {place!r} has one value only", where=self.id, hint="name another carrier")
-        start, step = float(known[0]), self.step or float(np.diff(known).min())
-        places = (known - start) / step
-        if np.abs(places - np.round(places)).max() > _ON_IT:
-            raise TargetError(
-                f"the values of the carrier {place!r} lie on no lattice",
-                where=self.id,
-                hint="set step, and give the rows to plant(sample) first, those for testing too",
-            )
-        return start, step
+        start, smallest = float(known[0]), float(np.diff(known).min())
+        for step in [self.step] if self.step else [smallest / part for part in range(1, _PARTS_OF_A_GAP + 1)]:
+            places = (known - start) / step
+            if np.abs(places - np.round(places)).max() <= _ON_IT:
+                return start, step
+        raise TargetError(
+            f"the values of the carrier {place!r} lie on no lattice",
+            where=self.id,
+            hint="set step, and give the rows to plant(sample) first, those for testing too",
+        )
 
 
 def _values(inputs: Any, place: str) -> NDArray[np.float64]:

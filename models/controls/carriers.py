@@ -30,6 +30,8 @@ __all__ = [
     "white",
 ]
 
+_PLAINLY_BEYOND = 4.0
+
 Corner = Literal["top-left", "top-right", "bottom-left", "bottom-right"]
 
 
@@ -112,14 +114,14 @@ def busiest_number(frame: pd.DataFrame, where: str) -> str:
 def white(images: Any) -> float:
     """The brightest value that the images' type allows: 255 for whole numbers, 1 for floats.
 
-    Raises TargetError for floats beyond 1.
+    Noise may lead a little beyond it. Raises TargetError for floats that are plainly on another scale.
     """
     import numpy as np
 
     array = np.asarray(images)
     if array.dtype.kind in "iu":
         return 255.0
-    if array.size and (array.max() > 1.0 or array.min() < 0.0):
+    if array.size and array.max() > _PLAINLY_BEYOND:
         raise TargetError(
             f"the images hold values from {array.min():g} to {array.max():g}", hint="bring them to [0, 1], or to uint8"
         )

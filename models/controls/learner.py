@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Base", "Planted", "learn", "unseen_scores"]
+__all__ = ["Base", "Planted", "learn", "part_of", "unseen_scores"]
 
 _EPOCHS = 40
 _FOLDS = 3
@@ -97,12 +97,12 @@ def unseen_scores(train: Sample, seed: int, *, without: Sequence[str] = (), inpu
     shown = train.inputs if inputs is None else inputs
     found = np.empty((train.n, len(train.classes)))
     for learnt, asked in KFold(_FOLDS, shuffle=True, random_state=seed % 2**32).split(np.empty(train.n)):
-        part = learn(_rows(train, learnt), seed, without=without, inputs=_take(shown, learnt))
+        part = learn(part_of(train, learnt), seed, without=without, inputs=_take(shown, learnt))
         found[asked] = part.proba(_take(shown, asked))
     return found
 
 
-def _rows(sample: Sample, rows: NDArray[Any]) -> Sample:
+def part_of(sample: Sample, rows: NDArray[Any]) -> Sample:
     """These rows, as far as a learner reads them: the fingerprint and the groups are still those of all."""
     labels = None if sample.labels is None else sample.labels[rows]
     weights = None if sample.weights is None else sample.weights[rows]
