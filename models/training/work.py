@@ -97,14 +97,13 @@ class Training:
         return self._curves(resumed)
 
     def _epoch(self) -> None:
-        state, total = self.state, self.steps * self.settings.epochs
+        state = self.state
         order = self.rows.order(self.seed, state.epoch)
         while state.step < self.steps:
             chunk = order[state.step * self.chunk : (state.step + 1) * self.chunk]
             at = state.epoch * self.steps + state.step
-            factor = rate_factor(at, total, warmup=self.settings.warmup, schedule=self.settings.schedule)
             for group in self.optimizer.param_groups:
-                group["lr"] = self.settings.lr * factor
+                group["lr"] = self._rate(at)
             self.whole = False
             loss, weight = self._step(chunk, at)
             if not math.isfinite(loss):
@@ -115,10 +114,15 @@ class Training:
             state.weight += weight
             self.whole = True
             self._tell()
-        state.epochs.append({"loss": state.total / state.weight, "rate": self.settings.lr * factor})
+        rate = self._rate((state.epoch + 1) * self.steps - 1)
+        state.epochs.append({"loss": state.total / state.weight, "rate": rate})
         state.step, state.total, state.weight = 0, 0.0, 0.0
         state.epoch += 1
         self._judge()
+
+    def _rate(self, at: int) -> float:
+        total, settings = self.steps * self.settings.epochs, self.settings
+        return settings.lr * rate_factor(at, total, warmup=settings.warmup, schedule=settings.schedule)
 
     def _step(self, chunk: Tensor, at: int) -> tuple[float, float]:
         """One optimizer step over the rows `chunk`: its mean loss and the sum of the rows' weights.
