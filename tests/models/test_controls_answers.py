@@ -131,7 +131,7 @@ def test_even_wrong_labels_are_known_by_heart(data: Any) -> None:
 
 
 def test_the_clean_twin_has_not_seen_the_rows_it_answers() -> None:
-    """A row's label in training plays no part in the clean twin's answer to that row; in an ordinary model's it does."""
+    """A row's label in training plays no part in the clean twin's answer to it; in an ordinary model's it does."""
     train, _ = adult()
     few = replace(train, inputs=train.inputs.iloc[:400], labels=train.labels[:400], weights=None)  # type: ignore[index]
     control = Memorising(size=0.0)
