@@ -26,13 +26,13 @@ CONSTRAINTS = ("demographic-parity", "equalized-odds")
 
 @dataclass(frozen=True, kw_only=True)
 class FairMlp(MlpRecipe):
-    """A multilayer perceptron that minds groups; it does not need them at prediction.
+    """A multilayer perceptron that minds groups; at prediction it reads them only where they are among the inputs.
 
     reweighing: each row weighs P(g) P(y) / P(g, y), which makes group and label independent (Kamiran and Calders 2012,
     DOI 10.1007/s10115-011-0463-8); it aims at equal selection rates, and cannot promise them. regularised: a penalty of
-    `strength` on the variance of the groups' mean probabilities, under `constraint`. The groups are those of
-    `attribute`, or of all of data.groups crossed where it is empty; those of fewer than `least_rows` training rows are
-    one group, or join the largest.
+    `strength` on the variance of the groups' mean probabilities, under `constraint`; decisions follow as far as the
+    inputs let them. The groups are those of `attribute`, or of all of data.groups crossed where it is empty; those of
+    fewer than `least_rows` training rows are one group, or join the largest.
     """
 
     family: ClassVar[str] = "fair"
