@@ -13,7 +13,7 @@ quietly = @mkdir -p $(VENV)/log; echo "$(1)"; { $(2); } > $(VENV)/log/$(@F).txt 
 # Two workers with one thread each use two cores; two workers whose libraries start a thread a core fight over them.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: demo test check lint types layers packaging bench clean distclean
+.PHONY: demo test check lint types layers packaging bench references gpu clean distclean
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
@@ -23,6 +23,8 @@ help:
 	@echo "make test    all tests; pytest's own options by PYTEST_ARGS='-k gate'"
 	@echo "make check   ruff, mypy, import layers, packaging"
 	@echo "make bench   speed and memory against their targets and against peers"
+	@echo "make references   train the references on real data and write docs/references.md (hours)"
+	@echo "make gpu     the tests and the benchmark that need a CUDA device"
 	@echo "make clean   remove what builds and tools left; 'make distclean' removes .venv too"
 
 # ---- the environment
@@ -68,6 +70,14 @@ packaging: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	@$(PY) benchmarks/run.py $(BENCH)
+
+# Long, and resumable: what is known is not trained again. NAMES picks rows.
+references: $(VENV)/.dev
+	@$(ONE_THREAD) $(PY) scripts/references.py $(NAMES)
+
+gpu: $(VENV)/.dev
+	@$(PY) -m pytest -q -m gpu -rs
+	@$(PY) benchmarks/run.py gpu
 
 clean:
 	@rm -rf build dist *.egg-info benchmarks/out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
