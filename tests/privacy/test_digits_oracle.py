@@ -32,7 +32,7 @@ def areas(repo_root):
         models = module.digits_models()
     finally:
         torch.set_num_threads(threads)
-    return {k: module.digits_areas(*models, shadows=k, targets=40) for k in (64, 4)}
+    return {k: module.digits_areas(*models, shadows=k, targets=30) for k in (64, 4)}
 
 
 @pytest.mark.slow
