@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["effect_size", "leanings", "measured_effect", "noncentral_t", "permutation_p"]
 
 EXACT = 20_000  # at most so many divisions of the words are all tried
-ROUNDS = 20_000
+ROUNDS = 10_000
 
 
 def leanings(
@@ -51,7 +51,7 @@ def effect_size(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
 def permutation_p(x: NDArray[np.float64], y: NDArray[np.float64], rng: Generator) -> float:
     """P(mean difference of a random division of the words ≥ that of X and Y), one-sided as the original.
 
-    All divisions where there are at most 20,000, else 20,000 random ones with (k + 1) / (m + 1), which is never 0
+    All divisions where there are at most 20,000, else 10,000 random ones with (k + 1) / (m + 1), which is never 0
     (Phipson and Smyth 2010, arXiv:1603.05766).
     """
     import numpy as np
@@ -93,13 +93,13 @@ def measured_effect(x: NDArray[np.float64], y: NDArray[np.float64], *, level: fl
     grid = np.linspace(t - reach, t + reach, 401)
     tail = noncentral_t(t, df, grid)  # falling in the noncentrality
 
-    def to_d(noncentrality: float) -> float:
+    def to_d(noncentrality: NDArray[np.float64]) -> NDArray[np.float64]:
         g = noncentrality / math.sqrt(h)
-        return g * math.sqrt((total - 1) / (df + h * g * g))
+        return np.asarray(g * np.sqrt((total - 1) / (df + h * g * g)))
 
-    def limits(confidence: float) -> tuple[float, float]:
+    def limits(confidence: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         alpha = (1 - confidence) / 2
-        low, high = (float(np.interp(-p, -tail, grid)) for p in (1 - alpha, alpha))
+        low, high = (np.interp(-p, -tail, grid) for p in (1 - alpha, alpha))
         return to_d(low), to_d(high)
 
     return with_limits(d, limits, level=level, n=total, method="noncentral t over target words", lower=-2.0, upper=2.0)

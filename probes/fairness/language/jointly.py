@@ -18,23 +18,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["furthest", "jointly", "with_limits"]
-
-Limits = Callable[[float], tuple[float, float]]
+__all__ = ["furthest", "jointly", "limits_at", "with_limits"]
 
 
-def limits_of(part: Measured) -> Limits:
-    """The two-sided limits of a part at any confidence. ProbeError where it has no interval."""
-
-    def limits(confidence: float) -> tuple[float, float]:
-        low, high = limits_at(part, [confidence])
-        return float(low[0]), float(high[0])
-
-    limits_at(part, [0.5])
-    return limits
-
-
-def limits_at(part: Measured, confidences: Sequence[float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def limits_at(
+    part: Measured, confidences: Sequence[float] | NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The two-sided limits of a part at each of the `confidences` (k,): (k,) and (k,). ProbeError where it has none."""
     import numpy as np
 
@@ -60,12 +49,12 @@ def jointly(parts: Sequence[Measured], *, level: float, lower: float, upper: flo
         if part.basis is None:
             found.append(part)
             continue
-        low, high = limits_of(part)(1 - (1 - level) / m)
+        (low,), (high,) = limits_at(part, [1 - (1 - level) / m])
         value = part.estimate.value
         estimate = replace(
             part.estimate,
-            low=min(max(low, lower), value),
-            high=max(min(high, upper), value),
+            low=min(max(float(low), lower), value),
+            high=max(min(float(high), upper), value),
             level=level,
             method=f"{part.estimate.method}; joint over {m} (Bonferroni)" if m > 1 else part.estimate.method,
         )
@@ -117,18 +106,21 @@ def _envelope(
 
 
 def with_limits(
-    value: float, limits: Limits, *, level: float, n: int, method: str, lower: float, upper: float
+    value: float,
+    limits: Callable[[NDArray[np.float64]], tuple[NDArray[np.float64], NDArray[np.float64]]],
+    *,
+    level: float,
+    n: int,
+    method: str,
+    lower: float,
+    upper: float,
 ) -> Measured:
-    """A number whose two-sided limits are known at every confidence, cut to its range [`lower`, `upper`]."""
+    """A number whose two-sided limits at each confidence (k,) are known, cut to its range [`lower`, `upper`]."""
     import numpy as np
 
     from steelyard.probes.stats.pvalue_curve import from_limits, probabilities
 
-    def cut(confidence: float) -> tuple[float, float]:
-        low, high = limits(confidence)
-        return min(max(low, lower), value), max(min(high, upper), value)
-
-    low, high = cut(level)
-    curve = np.array([cut(c) for c in probabilities().tolist()])  # (GRID, 2)
-    estimate = Estimate(value=value, low=low, high=high, level=level, n=n, method=method)
-    return Measured(estimate=estimate, basis=from_limits(value, curve[:, 0], curve[:, 1]))
+    low, high = limits(np.append(probabilities(), level))
+    low, high = np.minimum(np.maximum(low, lower), value), np.maximum(np.minimum(high, upper), value)
+    estimate = Estimate(value=value, low=float(low[-1]), high=float(high[-1]), level=level, n=n, method=method)
+    return Measured(estimate=estimate, basis=from_limits(value, low[:-1], high[:-1]))

@@ -188,21 +188,22 @@ def per_term(examples: Sequence[Example], scores: NDArray[np.float64]) -> Terms:
 
 def icat(terms: Terms, level: float) -> Measured:
     """LMS · min(SS, 100 − SS) / 50 of the means over terms, its limits from theirs, each at half alpha."""
-    from steelyard.probes.fairness.language.jointly import limits_of, with_limits
+    import numpy as np
+
+    from steelyard.probes.fairness.language.jointly import limits_at, with_limits
     from steelyard.probes.stats.linearised import Design
     from steelyard.probes.stats.means import mean
 
     design = Design(n=len(terms.names))
     lms, ss = (mean(v, design, level=level, lower=0.0, upper=100.0) for v in (terms.lms, terms.ss))
-    of_lms, of_ss = limits_of(lms), limits_of(ss)
 
-    def limits(confidence: float) -> tuple[float, float]:
+    def limits(confidence: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         each = 1 - (1 - confidence) / 2
-        (a, b), (c, d) = of_lms(each), of_ss(each)
-        c, d = max(c, 0.0), min(d, 100.0)
-        least = min(c, 100 - d)
-        most = 50.0 if c <= 50.0 <= d else max(min(c, 100 - c), min(d, 100 - d))
-        return max(a, 0.0) * least / 50, min(b, 100.0) * most / 50
+        (a, b), (c, d) = limits_at(lms, each), limits_at(ss, each)
+        c, d = np.maximum(c, 0.0), np.minimum(d, 100.0)
+        least = np.minimum(c, 100 - d)
+        most = np.where((c <= 50) & (d >= 50), 50.0, np.maximum(np.minimum(c, 100 - c), np.minimum(d, 100 - d)))
+        return np.maximum(a, 0.0) * least / 50, np.minimum(b, 100.0) * most / 50
 
     value = lms.estimate.value * min(ss.estimate.value, 100 - ss.estimate.value) / 50
     return with_limits(

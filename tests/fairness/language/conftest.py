@@ -19,8 +19,8 @@ WORDS = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*|[^\w\s]")
 
 
 def noise(text: str, seed: int) -> float:
-    """A standard normal number that is always the same for a text."""
-    return float(np.random.default_rng(list(sha256(f"{seed} {text}".encode()).digest()[:16])).normal())
+    """A number that is always the same for a text: 32 bytes of a digest, added up, are close to a standard normal."""
+    return (sum(sha256(f"{seed} {text}".encode()).digest()) - 32 * 127.5) / (32 * (256**2 - 1) / 12) ** 0.5
 
 
 class Planted:

@@ -50,7 +50,7 @@ def test_a_part_without_an_interval_leaves_no_number():
     assert same.estimate is bare
 
 
-@pytest.mark.parametrize("sizes", [(300,), (516, 262, 172, 159, 105, 87, 84, 63, 60)])
+@pytest.mark.parametrize("sizes", [(300,), (516, 262, 105, 60)])
 def test_null_unbiased_models_fail_a_tolerance_in_at_most_alpha_of_the_runs(sizes):
     """Shares of exactly one half against a tolerance of 0, and of one half + the tolerance against the tolerance."""
     rng = np.random.default_rng(7)

@@ -65,8 +65,8 @@ def test_the_permutation_test_is_exact_for_few_words_and_close_for_many():
     p = permutation_p(many[:25] + 0.5, many[25:], rng)
     from scipy.stats import ttest_ind
 
-    assert p == pytest.approx(ttest_ind(many[:25] + 0.5, many[25:], alternative="greater").pvalue, abs=0.01)
-    assert permutation_p(many + 9, many, rng) == pytest.approx(1 / 20001)
+    assert p == pytest.approx(ttest_ind(many[:25] + 0.5, many[25:], alternative="greater").pvalue, abs=0.012)
+    assert permutation_p(many + 9, many, rng) == pytest.approx(1 / 10001)
 
 
 def test_the_noncentral_t_is_scipys():
