@@ -19,6 +19,7 @@ from steelyard.probes.fairness.error_rates import ErrorRates
 from steelyard.probes.fairness.identity_terms import IdentityTerms
 from steelyard.probes.fairness.individual import Individual
 from steelyard.probes.fairness.inequality import Inequality
+from steelyard.probes.fairness.language.catalogue import LANGUAGE
 from steelyard.probes.fairness.ll144 import LocalLaw144
 from steelyard.probes.fairness.missing_attributes import MissingAttributes
 from steelyard.probes.fairness.multicalibration import Multicalibration
@@ -29,6 +30,8 @@ from steelyard.probes.fairness.regression import Regression
 from steelyard.probes.fairness.scores import Scores
 from steelyard.probes.fairness.selection_rate import SelectionRate
 from steelyard.probes.fairness.subgroups import Subgroups
+from steelyard.probes.privacy.catalogue import PRIVACY
+from steelyard.probes.privacy.data_catalogue import PRIVACY_DATA
 from steelyard.probes.quality.calibration import Calibration
 from steelyard.probes.quality.performance import Performance
 
@@ -54,6 +57,9 @@ BUILT_IN: tuple[type[Probe], ...] = (
     Multiclass,
     Inequality,
     MissingAttributes,
+    *LANGUAGE,
+    *PRIVACY,
+    *PRIVACY_DATA,
 )
 
 

