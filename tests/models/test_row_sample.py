@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -227,3 +228,16 @@ def test_the_reference_group_reaches_the_drawn_rows(tmp_path: Path) -> None:
     assert drawn.sample.groups["age"].reference == "30"
     assert isinstance(drawn.mark(Failure(probe="p", target="t", reason="r")), Failure)
     assert not isinstance(drawn.mark(Failure(probe="p", target="t", reason="r")), Finding)
+
+
+def test_rows_are_drawn_from_object_storage_as_from_files(tmp_path: Path) -> None:
+    """fsspec's memory file system stands for any storage."""
+    fsspec = pytest.importorskip("fsspec", reason="addresses need the extra `big`")
+    frame, address = scored(), f"memory://rows-{uuid.uuid4().hex}"
+    frame.to_parquet(tmp_path / "t.parquet")
+    for i, part in enumerate((frame[:2500], frame[2500:])):
+        with fsspec.filesystem("memory").open(f"{address}/part-{i}.parquet", "wb") as file:
+            part.to_parquet(file, index=False)
+    local, remote = load(tmp_path)[1].reduced.sampled(), load(tmp_path, f"{address}/*.parquet")[1].reduced.sampled()
+    assert list(local.inputs["place"]) == list(remote.inputs["place"])
+    assert local.fingerprint == remote.fingerprint
