@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from steelyard.audit.errors import ProbeError
-from steelyard.audit.types import Capability
+from steelyard.audit.errors import PlanError, ProbeError
+from steelyard.audit.types import Capability, Modality
 from steelyard.probes.privacy.rows import take
 
 if TYPE_CHECKING:
@@ -45,10 +45,23 @@ def shadow_answers(target: Target, pool: Sample, members: NDArray[np.bool_], see
     again: Any = getattr(target, "fit_again", None)
     if Capability.FIT_AGAIN in target.capabilities and again is not None:
         return _trained_again(again, pool, members, seed)
+    nearest = _nearest(pool)
+    return _of_recipe(nearest, pool, members, seed, f"the nearest recipe {nearest.id}: the target's own is not known")
+
+
+def _nearest(pool: Sample) -> Any:
+    """The nearest recipe; trees in the place of a network where its libraries are not installed."""
+    from steelyard.models.recipes.boosting import Boosting
     from steelyard.models.training.shadows import nearest_recipe
 
     nearest = nearest_recipe(pool)
-    return _of_recipe(nearest, pool, members, seed, f"the nearest recipe {nearest.id}: the target's own is not known")
+    try:
+        nearest.check_installed()
+    except PlanError:
+        if pool.modality is not Modality.TABULAR:
+            raise
+        return Boosting()
+    return nearest
 
 
 def _of_recipe(recipe: Any, pool: Sample, members: NDArray[np.bool_], seed: int, source: str) -> ShadowAnswers:
