@@ -144,7 +144,7 @@ def _load(part: TargetPart, source: str, folder: Path | None, options: NetworkOp
             kind = getattr(transformers, _AUTO[head])
             model, told = kind.from_pretrained(
                 source, config=config, use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True,
-                dtype=torch.float32, **common,
+                **common,
             )  # fmt: skip
         except TargetError:
             raise
@@ -163,7 +163,7 @@ def _load(part: TargetPart, source: str, folder: Path | None, options: NetworkOp
     kept = [print_, head, options.outputs, options.classes, options.window, options.stride, part.threshold]
     return Pretrained(
         name=name,
-        model=model.eval().to(device),
+        model=model.float().eval().to(device),
         tokenizer=tokenizer,
         head=head,
         context=_context(config, tokenizer),

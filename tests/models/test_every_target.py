@@ -164,6 +164,18 @@ def test_the_order_of_rows_does_not_matter(name: str, folder: Path) -> None:
     assert np.allclose(shuffled, target.predict_proba(sample.inputs)[order], atol=1e-6)
 
 
+def test_rows_like_the_sample_s_are_told_apart_by_content(folder: Path) -> None:
+    """A copy gets the kept answers; a change in the first row, or in the last, gets the model's own."""
+    target, sample = loaded("torch", folder)
+    copy = sample.inputs.copy()
+    assert target.predict_proba(copy) is target.predict_proba(sample.inputs)
+    for row in (0, -1):
+        moved = sample.inputs.copy()
+        moved[row] += 1.0
+        found = target.predict_proba(moved)
+        assert not np.allclose(found[row], target.predict_proba(sample.inputs)[row])
+
+
 # training again
 
 
