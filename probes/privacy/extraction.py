@@ -58,10 +58,11 @@ class Extraction(Probe):
     agree too, so beside it stands the agreement of the same learner taught the true labels of the same rows, which
     needs no questions at all: the advantage, paired by row, is what the answers gave away.
 
-    Rows are the audited ones in a seeded order: half of them may be asked about, the other half is compared. One budget
-    that they do not reach is not measured. The learner is gradient boosting (or `learner: logistic`) on all inputs;
-    another may copy better. The same learner must first copy a rule that is one threshold on one input, or this is a
-    Failure. The detail gives the share of the decision that the model makes most: agreement with it is no merit.
+    Rows are the audited ones in a seeded order: half of them may be asked about, the other half is compared. A budget
+    that they do not reach is inapplicable. The learner is gradient boosting on tables and logistic regression on pixels
+    and words (`learner: auto`, boosting or logistic); another may copy better. It must first copy a rule that is one
+    threshold on one input, or this is a Failure. The detail gives the share of the decision that the model makes most:
+    agreement with it is no merit.
     """
 
     id: ClassVar[str] = ID
@@ -78,7 +79,7 @@ class Extraction(Probe):
     )
 
     budgets: tuple[int, ...] = (100, 300, 1000, 3000)
-    learner: str = "boosting"
+    learner: str = "auto"
     max_rows: int = 8000
     level: float = 0.95
 
@@ -95,6 +96,8 @@ class Extraction(Probe):
             raise ProbeError(f"budgets are {self.budgets}", hint="each asks about 2 rows or more")
         if sample.clusters is not None:
             raise NotApplicable("rows of one cluster would be both asked about and compared")
+        tables = sample.modality is Modality.TABULAR
+        learner = ("boosting" if tables else "logistic") if self.learner == "auto" else self.learner
         scribe = Scribe(probe=self, target=target.name)
         rows = canonical_rows(sample, rng, self.max_rows)
         seed = int(rng.integers(2**31))
@@ -106,41 +109,47 @@ class Extraction(Probe):
         design = Design.of(sample).take(rows[held])
         reached = sorted({b for b in self.budgets if b <= half})
         if reached:
-            self._check(matrix, ask[: reached[-1]], held, seed)
+            self._check(learner, matrix, ask[: reached[-1]], held, seed)
         curve: list[dict[str, float]] = []
         for budget in sorted(set(self.budgets)):
             where: dict[str, Scalar] = {"budget": budget}
             if budget not in reached:
-                why = f"{half} rows may be asked about, {budget} were wanted"
-                yield scribe.failure((AGREEMENT, BASELINE, ADVANTAGE), where, why)
+                why = f"no budget of {budget}: {half} rows may be asked about, half of those there are"
+                yield Inapplicable(
+                    probe=self.id, target=target.name, reason=why, metrics=(AGREEMENT, BASELINE, ADVANTAGE)
+                )
                 continue
             asked = ask[:budget]
             guesses = [
-                learn(self.learner, matrix[asked], codes[asked], size, seed).predict(matrix[held])
+                learn(learner, matrix[asked], codes[asked], size, seed).predict(matrix[held])
                 for codes in (answers, labels)
             ]
             curve.append(
                 {"budget": budget, **{str(i): float((g == answers[held]).mean()) for i, g in enumerate(guesses)}}
             )
             last = budget == reached[-1]
-            yield from self._compared(scribe, guesses, answers[held], where, design, tuple(curve) if last else ())
+            yield from self._compared(
+                scribe, learner, guesses, answers[held], where, design, tuple(curve) if last else ()
+            )
 
-    def _check(self, matrix: NDArray[np.float64], asked: NDArray[np.int64], held: NDArray[np.int64], seed: int) -> None:
+    def _check(
+        self, learner: str, matrix: NDArray[np.float64], asked: NDArray[np.int64], held: NDArray[np.int64], seed: int
+    ) -> None:
         """The positive control: a threshold on one input is copied better than by its commoner answer."""
         from steelyard.probes.stats.intervals import clopper_pearson_lower
 
         rule = control_answers(matrix)
-        right = learn(self.learner, matrix[asked], rule[asked], 2, seed).predict(matrix[held]) == rule[held]
+        right = learn(learner, matrix[asked], rule[asked], 2, seed).predict(matrix[held]) == rule[held]
         common = max(rule[held].mean(), 1 - rule[held].mean())
         if clopper_pearson_lower(int(right.sum()), len(held), 1 - self.level) <= common:
             raise ProbeError(
-                f"the {self.learner} learner does not copy a threshold on one input with {len(asked)} questions",
+                f"the {learner} learner does not copy a threshold on one input with {len(asked)} questions",
                 hint="larger budgets or more rows",
             )
 
     def _compared(
-        self, scribe: Scribe, guesses: list[NDArray[np.int64]], answers: NDArray[np.int64], where: dict[str, Scalar],
-        design: Design, curve: tuple[dict[str, float], ...],
+        self, scribe: Scribe, learner: str, guesses: list[NDArray[np.int64]], answers: NDArray[np.int64],
+        where: dict[str, Scalar], design: Design, curve: tuple[dict[str, float], ...],
     ) -> Iterator[Finding]:  # fmt: skip
         import numpy as np
 
@@ -148,7 +157,7 @@ class Extraction(Probe):
 
         alike = [guess == answers for guess in guesses]
         detail: dict[str, Scalar] = {
-            "commonest_answer": float(np.bincount(answers).max() / len(answers)), "learner": self.learner,
+            "commonest_answer": float(np.bincount(answers).max() / len(answers)), "learner": learner,
         }  # fmt: skip
         evidence: tuple[Evidence, ...] = ()
         if curve:

@@ -12,13 +12,13 @@ from scipy.stats import binom
 from steelyard.audit.canonical import generator
 from steelyard.audit.errors import ProbeError
 from steelyard.audit.target import References, Sample
-from steelyard.audit.types import Failure, Finding
+from steelyard.audit.types import Failure, Finding, Inapplicable
 from steelyard.models.data.arrays import sample_from_arrays
 from steelyard.models.targets.load import wrap
 from steelyard.probes.privacy.extraction import Extraction
 
 
-def rows_of(sample: Sample, decide, **settings) -> list[Finding | Failure]:
+def rows_of(sample: Sample, decide, **settings) -> list[Finding | Failure | Inapplicable]:
     settings = {"budgets": (50, 300), "learner": "logistic"} | settings
     return list(Extraction(**settings).run(wrap(decide, sample), sample, References(), generator(0, "e")))
 
@@ -63,13 +63,14 @@ def test_what_the_labels_tell_is_no_advantage() -> None:
     assert found["advantage", 300].estimate.value < 0.12
 
 
-def test_the_null_over_many_models_that_cannot_be_copied() -> None:
+def test_the_null_over_many_models_that_cannot_be_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Extraction, "_check", lambda *given: None)  # the control takes half of the time
     alarms, runs = 0, 200
     for seed in range(runs):
         rng = np.random.default_rng(seed)
-        sample = sample_from_arrays(rng.normal(size=(240, 2)), rng.integers(0, 2, 240))
-        found = values(rows_of(sample, lambda X: coin(pd.DataFrame(X)), budgets=(100,), level=0.9))
-        alarms += found["advantage", 100].estimate.low > 0
+        sample = sample_from_arrays(rng.normal(size=(160, 2)), rng.integers(0, 2, 160))
+        found = values(rows_of(sample, lambda X: coin(pd.DataFrame(X)), budgets=(80,), level=0.9))
+        alarms += found["advantage", 80].estimate.low > 0
     assert 1 <= alarms <= binom.ppf(0.999, runs, 0.05), alarms
 
 
@@ -80,7 +81,7 @@ def test_images_texts_and_faults() -> None:
 
     rng = np.random.default_rng(4)
     images = sample_from_arrays(rng.random((400, 6, 6)), rng.integers(0, 2, 400))
-    found = values(rows_of(images, lambda X: (X[:, 0, 0] > X[:, 5, 5]).astype(int), budgets=(150,)))
+    found = values(rows_of(images, lambda X: (X[:, 0, 0] > X[:, 5, 5]).astype(int), budgets=(150,), learner="auto"))
     assert found["agreement", 150].estimate.low > 0.7
     texts = [" ".join(rng.choice(["good", "bad", "film", "plot", "one"], 12)) for _ in range(400)]
     text = sample_from_arrays(pd.DataFrame({"text": texts}), rng.integers(0, 2, 400))
@@ -90,8 +91,8 @@ def test_images_texts_and_faults() -> None:
     )
     assert found["agreement", 150].estimate.low > 0.7
     rows = rows_of(table(0), own_rule, budgets=(50, 100_000))
-    assert isinstance(rows[-1], Failure)
-    assert rows[-1].where["budget"] == 100_000
+    assert isinstance(rows[-1], Inapplicable)
+    assert "no budget of 100000: 600 rows" in rows[-1].reason
     with pytest.raises(ProbeError, match="does not copy"):
         rows_of(table(0), own_rule, budgets=(2,))
     with pytest.raises(ProbeError, match="learner"):

@@ -115,7 +115,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "privacy.attribute-inference": {"learner": "logistic"},
     "privacy.property-inference": {"trainings": 32},
     "privacy.inversion": {"steps": 60},
-    "privacy.gradient-inversion": {"images": 4, "steps": 50},
+    "privacy.gradient-inversion": {"images": 4, "steps": 30},
     "privacy.language-memorisation": {"canaries": ("the code is {123456}",), "references": 99},
 }
 TABLES: dict[str, Callable[[], tuple[Any, Sample]]] = {
