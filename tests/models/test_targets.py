@@ -304,8 +304,8 @@ def test_bad_predictions_are_one_line(folder: Path) -> None:
 
 
 def test_kinds_to_come_and_recipes_without_data(folder: Path) -> None:
-    with pytest.raises(TargetError, match=r"'torch' is not available.*kinds: sklearn, predictions, python, recipe"):
-        load(folder, {"kind": "torch", "path": "m.pt"})
+    with pytest.raises(TargetError, match=r"'http' is not available.*kinds: sklearn, predictions, python, recipe"):
+        load(folder, {"kind": "http", "path": "m"})
     with pytest.raises(TargetError, match=r"trained on data\.train"):
         load(folder, {"kind": "recipe", "name": "logistic"})
     with pytest.raises(PlanError, match="family of 2; say baseline/logistic or baseline/boosting"):
