@@ -86,9 +86,10 @@ def resolve(
     for recipe in found:
         for setting in lacking(recipe, given)[:1]:
             raise PlanError(f"{recipe.id} has no {setting}", where=where, hint=f"write {recipe.name}: {{{setting}: …}}")
-    for recipe in found:
+    made = tuple(_with_settings(recipe, given, where) for recipe in found)
+    for recipe in made:
         recipe.check_installed(where)
-    return tuple(_with_settings(recipe, given, where) for recipe in found)
+    return made
 
 
 def _check_variant(name: str, variant: str, recipes: Sequence[Recipe], where: str) -> None:
@@ -142,9 +143,7 @@ def _with_settings(recipe: Recipe, settings: Mapping[str, Any], where: str) -> R
     from steelyard.models.training.search import Searched, read_search
 
     read_search(settings["search"], made)
-    searched = Searched(recipe=made, search=json.dumps(settings["search"], sort_keys=True))
-    searched.check_installed(where)
-    return searched
+    return Searched(recipe=made, search=json.dumps(settings["search"], sort_keys=True))
 
 
 def _of_kind(recipe: Recipe, key: str, value: Any, where: str) -> Any:
