@@ -52,6 +52,7 @@ class Membership(Probe):
 
     `blind-auc` is what a classifier finds that sees features and label but not the model: above 0.5 the two tables
     differ by themselves, and part of what the attacks find is that. At most `max_rows` rows of each table are asked.
+    Rows of one cluster count as one; survey weights do not count, since an attack meets rows and not a population.
     """
 
     id: ClassVar[str] = ID

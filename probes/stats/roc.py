@@ -85,13 +85,20 @@ def tpr_at(told: Told, fpr: float, rng: Generator, *, level: float) -> AtFpr:
 
     The threshold is the smallest score of the first half with at most a share `fpr` of that half above it. Exact
     (Clopper-Pearson) intervals, on effective counts under clusters. Raises ProbeError with fewer than 10 / `fpr`
-    non-members (independent ones, where there are clusters).
+    non-members (independent ones, where there are clusters), and where more than a share `fpr` of them have the highest
+    score that there is, so that a TPR of 0 would be the doing of ties.
     """
     outside = np.flatnonzero(~told.member)
     _enough(told, fpr, outside)
     first, second = split_units(outside, told.scores, told.design, rng)
     ordered = np.sort(told.scores[first])
     threshold = float(ordered[first.size - 1 - math.floor(fpr * first.size + 1e-9)])
+    if threshold >= told.scores.max():
+        share = float((ordered == threshold).mean())
+        raise ProbeError(
+            f"no threshold has a false-positive rate of {fpr:g}: {share:.1%} of non-members share the highest score",
+            hint="a score of more steps, or a larger rate",
+        )
     return _rates(told, threshold, second, fpr, level)
 
 

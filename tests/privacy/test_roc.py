@@ -9,7 +9,7 @@ from scipy.stats import binom, norm
 from steelyard.audit.errors import ProbeError
 from steelyard.probes.stats.intervals import clopper_pearson
 from steelyard.probes.stats.linearised import Design
-from steelyard.probes.stats.roc import Told, best_cut, log_points, split_units, tpr_at
+from steelyard.probes.stats.roc import Told, best_cut, log_points, split_units, tpr_at, tpr_beyond
 
 
 def told(members, others, clusters=None) -> Told:
@@ -69,6 +69,24 @@ def test_a_rate_without_enough_non_members_is_refused_with_the_number():
     clusters = np.arange(1010) // 2
     with pytest.raises(ProbeError, match="there are 503"):  # five members, and one cluster of both
         tpr_at(told(np.ones(5), np.zeros(1005), clusters), 0.01, np.random.default_rng(0), level=0.95)
+
+
+def test_ties_at_the_top_are_no_rate_of_zero():
+    rng = np.random.default_rng(8)
+    with pytest.raises(ProbeError, match="share the highest score"):
+        tpr_at(told(np.ones(300), rng.integers(0, 2, 400)), 0.05, rng, level=0.95)
+    above = tpr_at(told(np.full(300, 2.0), rng.integers(0, 2, 400)), 0.05, rng, level=0.95)
+    assert above.tpr.estimate.value == 1.0
+
+
+def test_a_threshold_from_elsewhere_is_checked_on_all_non_members():
+    rng = np.random.default_rng(9)
+    p = rng.random(1000)
+    found = tpr_beyond(told(np.full(50, 9.0), -np.log(p)), -np.log(0.05), 0.05, level=0.95)
+    assert found.realised.estimate.value == (p < 0.05).mean()
+    assert found.realised.estimate.n == 1000
+    with pytest.raises(ProbeError, match=r"calibrated to a false-positive rate of 0\.05, it reaches"):
+        tpr_beyond(told(np.full(50, 9.0), -np.log(p / 2)), -np.log(0.05), 0.05, level=0.95)
 
 
 def test_the_best_cut_of_noise_claims_nothing():
