@@ -19,12 +19,13 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from steelyard.audit.errors import TargetError
-from steelyard.models.threads import one_thread
+from steelyard.models.networks.determinism import torch_threads
 
 __all__ = ["Ensemble", "EnsembleSettings", "choose_way", "train_ensemble"]
 
 Way = Literal["batched", "loop"]
 _AT_ONCE = 64  # models in one program: 64 batches of 64 MNIST images are 13 MB, and speed gains little from more
+_SMALL = 256  # numbers in a row up to which batched convolutions are the faster on a CPU; see `choose_way`
 _ROWS_AT_ONCE = 1024  # rows of one forward pass when predicting
 
 
@@ -108,11 +109,14 @@ def train_ensemble(
         fault = f"one model has {most} rows and another {least}: too few for the {steps} batches of an epoch"
         raise TargetError(fault, where="ensemble", hint="larger batches, or subsets of like size")
     first = _built(build, int(seeds[0]))
-    way: Way = choose_way(first, device) if how.way == "auto" else how.way
+    way: Way = choose_way(first, device, inputs[0].numel()) if how.way == "auto" else how.way
     rows, answers = inputs.to(device), labels.to(device)
     if way == "batched":
-        chunks = [slice(at, at + _AT_ONCE) for at in range(0, len(seeds), _AT_ONCE)]
-        parts = [_train_stacked(build, rows, answers, members[c], seeds[c], steps, how) for c in chunks]
+        parts = []
+        with torch_threads():
+            for at in range(0, len(seeds), _AT_ONCE):
+                chunk = slice(at, at + _AT_ONCE)
+                parts.append(_train_stacked(build, rows, answers, members[chunk], seeds[chunk], steps, how))
     else:
         jobs = (
             joblib.delayed(_train_one)(build, rows, answers, m, int(s), steps, how) for m, s in _each(members, seeds)
@@ -129,19 +133,20 @@ def train_ensemble(
     return Ensemble(module=first.to(device).eval(), state=state, losses=losses, way=way)
 
 
-def choose_way(module: nn.Module, device: torch.device) -> Way:
-    """Whether models like this are trained batched or one by one. A rule, not a stopwatch: results must not vary.
+def choose_way(module: nn.Module, device: torch.device, size: int) -> Way:
+    """Whether models like this are trained batched or one by one, on rows of `size` numbers.
 
-    One by one where stacking would not give what separate runs give (normalisation that keeps running statistics;
-    dropout, whose random numbers would be drawn in another order), and for convolutions on a CPU, which `vmap` turns
-    into grouped ones that are slower there than a loop (`benchmarks/ensembles.py` shows the ratio).
+    A rule and not a stopwatch, since results must not vary. One by one where stacking would not give what separate runs
+    give (normalisation that keeps running statistics; dropout, whose random numbers would be drawn in another order),
+    and for convolutions over larger images on a CPU: `vmap` turns them into grouped ones, which were measured at 2.0,
+    1.2, 0.8 and 0.3 times the speed of a loop for images of 8 × 8, 14 × 14 and 28 × 28 (3×3 and strided 4×4).
     """
     parts = list(module.modules())
     running = any(True for _ in module.buffers())
     dropout = any(isinstance(p, nn.modules.dropout._DropoutNd) and p.p > 0 for p in parts)
     attention = any(isinstance(p, nn.MultiheadAttention) for p in parts)
     convolution = any(isinstance(p, nn.modules.conv._ConvNd) for p in parts)
-    if running or dropout or attention or (convolution and device.type == "cpu"):
+    if running or dropout or attention or (convolution and device.type == "cpu" and size > _SMALL):
         return "loop"
     return "batched"
 
@@ -196,7 +201,7 @@ def _train_one(
     optimizer = torch.optim.Adam(module.parameters(), lr=how.lr, weight_decay=how.weight_decay)
     draw = _Order(members, seed, steps)
     losses = np.zeros((how.epochs, 1))
-    with one_thread(), torch.random.fork_rng():
+    with torch_threads(), torch.random.fork_rng():
         torch.manual_seed(seed)  # of dropout, if there is any
         for epoch in range(how.epochs):
             total = torch.zeros((), device=inputs.device)

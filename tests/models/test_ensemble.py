@@ -134,11 +134,11 @@ def test_more_models_than_one_program_holds(digits: tuple[Any, Any], monkeypatch
 
 def test_what_cannot_be_stacked_is_trained_one_by_one(digits: tuple[Any, Any]) -> None:
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
-    assert choose_way(mlp(), cpu) == "batched"
-    assert choose_way(mlp(0.5), cpu) == "loop"
-    assert choose_way(cnn(), cpu) == "loop"  # it could be stacked; on a CPU that is slower
-    assert choose_way(cnn(), cuda) == "batched"
-    assert choose_way(cnn(norm=True), cuda) == "loop"
+    assert choose_way(mlp(), cpu, 64) == choose_way(mlp(), cpu, 10_000) == "batched"
+    assert choose_way(mlp(0.5), cpu, 64) == "loop"
+    assert choose_way(cnn(), cpu, 64) == choose_way(cnn(), cuda, 10_000) == "batched"
+    assert choose_way(cnn(), cpu, 784) == "loop"  # it could be stacked; on a CPU that is slower
+    assert choose_way(cnn(norm=True), cuda, 64) == "loop"
     inputs, labels = digits[0][:300], digits[1][:300]
     build = partial(cnn, norm=True)
     members = np.ones((2, 300), dtype=bool)
