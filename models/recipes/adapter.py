@@ -14,7 +14,7 @@ __all__ = ["ADAPTER", "Adapter"]
 
 @dataclass(frozen=True, kw_only=True)
 class Adapter(FineTune):
-    """`network/fine-tune` in the mode lora (Hu et al. 2021, arXiv:2106.09685), at a higher rate: few weights take it."""
+    """`network/fine-tune` in the mode lora (Hu et al. 2021, arXiv:2106.09685), at the rate that few weights take."""
 
     family: ClassVar[str] = "adapter"
     variant: ClassVar[str] = "adapter"

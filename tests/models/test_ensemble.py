@@ -181,7 +181,7 @@ def test_members_that_do_not_fit(members: Any, match: str, digits: tuple[Any, An
 def test_a_loss_that_is_not_finite_is_said(digits: tuple[Any, Any]) -> None:
     inputs = digits[0][:50].clone()
     inputs[3] = float("nan")
+    members = np.ones((2, 50), dtype=bool)
+    members[0, 3] = False
     with pytest.raises(TargetError, match="1 of 2 models is not finite"):
-        members = np.ones((2, 50), dtype=bool)
-        members[0, 3] = False
         train_ensemble(mlp, inputs, digits[1][:50], members, seeds=[0, 1], settings=EnsembleSettings(epochs=1))
