@@ -120,8 +120,8 @@ def test_an_honest_gaussian_mechanism_is_refuted_by_neither_bound():
     assert 0.9 < truth < 1.1
     plain = shaped = 0
     for _ in range(200):
-        coins = rng.random(300) < 0.5
-        found = audit_scores(mu * coins + rng.standard_normal(300), coins, DELTA)
+        coins = rng.random(200) < 0.5
+        found = audit_scores(mu * coins + rng.standard_normal(200), coins, DELTA)
         plain, shaped = plain + (found.epsilon > truth), shaped + (found.gaussian() > truth)
     assert plain <= binom.ppf(0.999, 200, 0.05)
     assert shaped <= binom.ppf(0.999, 200, 0.05)

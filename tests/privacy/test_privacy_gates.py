@@ -85,8 +85,8 @@ def test_a_target_of_a_recipe_is_attacked_by_its_own(world):
     from steelyard.models.cache import ModelCache, train_reference
 
     sample = world.sample
-    target, _ = train_reference("baseline/boosting", sample.training, 0, ModelCache(), sample=sample, name="candidate")
+    target, _ = train_reference("baseline/logistic", sample.training, 0, ModelCache(), sample=sample, name="candidate")
     rows = rows_of(ShadowMembership(fprs=(0.05,), shadows=4, attacks=("rmia",)), target, sample)
     (area,) = [r for r in rows if isinstance(r, Finding) and r.metric.endswith(".auc")]
-    assert area.detail["shadows_from"] == "the target's own recipe baseline/boosting"
-    assert area.estimate.low > 0.55
+    assert area.detail["shadows_from"] == "the target's own recipe baseline/logistic"
+    assert 0.4 < area.estimate.value < 0.65  # it remembers little
