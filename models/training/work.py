@@ -143,7 +143,14 @@ class Training:
         self.stepper.zero_grad()
         if self.hooks.after_step is not None:
             self.hooks.after_step(self.model)
-        return loss, weight
+        return (loss, weight) if self.processes == 1 else self._agree(loss, weight)
+
+    def _agree(self, loss: float, weight: float) -> tuple[float, float]:
+        """The loss over the rows of all processes. All of them stop where one has to: else the others would wait."""
+        mine = torch.tensor([loss * weight, weight, float(self.flag.asked)], device=self.accelerator.device)
+        total, whole, asked = self.accelerator.reduce(mine, reduction="sum").tolist()
+        self.flag.asked = asked > 0
+        return total / whole, whole
 
     def _backward(self, mine: Tensor) -> tuple[float, float]:
         whole = 1.0 if self.rows.weights is None else float(self.rows.weights[mine].sum())
