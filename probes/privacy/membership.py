@@ -65,7 +65,7 @@ class Membership(Probe):
         MetricSpec(
             id=f"{ID}.blind-auc",
             definition="AUC of a classifier that tells training rows from held-out ones by features and label, without"
-            " the model (two-fold, gradient boosting); 0.5 where the two tables are alike",
+            " the model (gradient boosting, taught by one half of the rows); 0.5 where the two tables are alike",
             direction=Direction.NONE,
             ideal=0.5,
             lower=0.0,
