@@ -20,8 +20,13 @@ if TYPE_CHECKING:
 
 __all__ = ["PRIVATE", "PrivateCnn", "PrivateLogistic", "PrivateMlp"]
 
-_UNUSED = {"l1": 0.0, "label_smoothing": 0.0, "clip": 0.0, "accumulate": 1, "patience": 0, "balance": False}
-_UNUSED |= {"augment": "", "track": ""}
+_UNUSED: dict[str, Any] = {
+    **dict.fromkeys(("l1", "label_smoothing", "clip"), 0.0),
+    **dict.fromkeys(("augment", "track"), ""),
+    "accumulate": 1,
+    "patience": 0,
+    "balance": False,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +34,9 @@ class _Private(NetworkRecipe):
     """DP-SGD (Abadi et al. 2016, arXiv:1607.00133) to a target (`epsilon`, `delta`); `norm` clips each row's gradient.
 
     The ε that the accountant says was spent is in the card. See `models.training.private` for what it covers. Large
-    batches and a small norm with a large rate learn most (De et al. 2022, arXiv:2204.13650). Settings that only other
-    training knows (early stopping, class balance, augmentation …) are refused.
+    batches and a small norm with a large rate learn most (De et al. 2022, arXiv:2204.13650). An image's pixels are
+    shifted to (x - mean) / std by constants, MNIST's, which are not learnt and so cost no privacy. Settings that other
+    training alone knows (early stopping, class balance, augmentation …) are refused.
     """
 
     family: ClassVar[str] = "private"
@@ -42,6 +48,8 @@ class _Private(NetworkRecipe):
     epsilon: float = 8.0
     delta: float = 1e-5
     norm: float = 0.1
+    mean: float = 0.13
+    std: float = 0.31
     epochs: int = 12
     batch: int = 512
     lr: float = 1.0
@@ -53,12 +61,18 @@ class _Private(NetworkRecipe):
         for name, value in _UNUSED.items():
             if getattr(self, name) != value:
                 raise PlanError(f"{name} is not for private training", where=self.id, hint="leave it out")
+        if not self.std > 0:
+            raise PlanError(f"std is {self.std!r}", where=self.id, hint="it is above 0")
         if not (self.epsilon > 0 and 0 < self.delta < 1 and self.norm > 0):
             raise PlanError(
                 f"epsilon {self.epsilon}, delta {self.delta}, norm {self.norm}",
                 where=self.id,
                 hint="all are above 0, and delta is below 1",
             )
+
+    def shift(self, prepare: Any) -> dict[str, float]:
+        """What the architecture shifts an image's pixels by; nothing for a table, whose columns are standardised."""
+        return {} if hasattr(prepare, "numeric") else {"mean": self.mean, "std": self.std}
 
     def run(self, network: Network, rows: Rows, train: Sample, seed: int) -> Curves:
         """Train the network in place by DP-SGD; what was spent is in the notes and in each epoch's curve."""
@@ -77,6 +91,10 @@ class PrivateMlp(_Private, MlpRecipe):
 
     summary: ClassVar[str] = "a multilayer perceptron trained under differential privacy"
 
+    def configuration(self, prepare: Any, outputs: int) -> dict[str, Any]:
+        """As of the plain one, and the shift."""
+        return {**super().configuration(prepare, outputs), **self.shift(prepare)}
+
 
 @dataclass(frozen=True, kw_only=True)
 class PrivateLogistic(_Private, NetworkRecipe):
@@ -93,7 +111,7 @@ class PrivateLogistic(_Private, NetworkRecipe):
 
     def configuration(self, prepare: Any, outputs: int) -> dict[str, Any]:
         """No hidden layer."""
-        return {"inputs": prepare.size, "classes": outputs, "layers": 0}
+        return {"inputs": prepare.size, "classes": outputs, "layers": 0, **self.shift(prepare)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,8 +126,9 @@ class PrivateCnn(_Private, ImageRecipe):
     hidden: int = 100
 
     def configuration(self, prepare: Any, outputs: int) -> dict[str, Any]:
-        """The shape of an image, the filters and the hidden layer."""
-        return {**super().configuration(prepare, outputs), "filters": self.filters, "hidden": self.hidden}
+        """The shape of an image, the filters, the hidden layer and the shift."""
+        own = {"filters": self.filters, "hidden": self.hidden, **self.shift(prepare)}
+        return {**super().configuration(prepare, outputs), **own}
 
 
 PRIVATE: tuple[Recipe, ...] = (PrivateMlp(), PrivateLogistic(), PrivateCnn())

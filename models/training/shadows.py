@@ -165,11 +165,17 @@ def _chances(model: Any, inputs: Any, classes: tuple[str, ...]) -> NDArray[np.fl
 def _part(pool: Sample, own: NDArray[np.bool_]) -> Sample:
     """The rows of the pool where `own` is true."""
     inputs = pool.inputs[own] if isinstance(pool.inputs, np.ndarray) else pool.inputs.iloc[np.flatnonzero(own)]
-    each = {name: getattr(pool, name) for name in ("labels", "weights", "clusters", "ids")}
+
+    def cut(values: Any) -> Any:
+        return None if values is None else values[own]
+
     return replace(
         pool,
         inputs=inputs,
-        **{name: None if value is None else value[own] for name, value in each.items()},
+        labels=cut(pool.labels),
+        weights=cut(pool.weights),
+        clusters=cut(pool.clusters),
+        ids=cut(pool.ids),
         groups=FrozenMap({name: replace(groups, codes=groups.codes[own]) for name, groups in pool.groups.items()}),
         fingerprint=digest([pool.fingerprint, hashlib.sha256(np.packbits(own).tobytes()).hexdigest()]),
     )

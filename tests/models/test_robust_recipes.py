@@ -44,7 +44,7 @@ def kept(network: Network, test: Sample, eps: float) -> tuple[float, float]:
     """Accuracy without and with the attack."""
     labels = torch.tensor(np.asarray(test.labels))
     ball = Ball(eps=eps, step=eps / 6)
-    found = attack(network.module, network.prepare(test.inputs), labels, ball, steps=10, restarts=1)
+    found = attack(network.module, network.prepare(test.inputs), labels, ball, steps=8, restarts=1)
     return float(found.clean.float().mean()), float(found.survived.float().mean())
 
 
@@ -58,7 +58,7 @@ def test_it_keeps_under_attack_what_the_plain_network_loses(
     method: str, steps: int, images: tuple[Sample, Sample], plain: tuple[float, float]
 ) -> None:
     recipe = RobustCnn(
-        method=method, steps=steps, eps=0.15, step=0.06, epochs=15, filters=8, hidden=64, batch=50, lr=6e-3
+        method=method, steps=steps, eps=0.15, step=0.06, epochs=12, filters=8, hidden=64, batch=50, lr=6e-3
     )
     network = recipe.fit(images[0], 0)
     clean, survived = kept(network, images[1], 0.15)
@@ -66,7 +66,7 @@ def test_it_keeps_under_attack_what_the_plain_network_loses(
     assert clean > 0.8
     assert survived > plain[1] + 0.2
     assert network.curves is not None
-    assert len(network.curves.epochs) == 15
+    assert len(network.curves.epochs) == 12
     if method == "fast":
         assert network.curves.column("pgd-accuracy")[-1] > 0.4
 
