@@ -202,23 +202,6 @@ def test_the_quantile_attack_on_noise_claims_nothing():
     assert accused <= binom.ppf(0.999, 200, 0.05)
 
 
-def test_any_order_of_rows_gives_the_same_numbers(world):
-    probe, target, sample = Membership(fprs=(0.05,)), world.fitted(DecisionTreeClassifier(max_depth=8)), world.sample
-    first = rows_of(probe, target, sample)
-    order = np.random.default_rng(1).permutation(sample.n)
-    moved = replace(
-        sample,
-        inputs=sample.inputs.iloc[order].reset_index(drop=True),
-        labels=sample.labels[order],
-        groups={a: replace(g, codes=g.codes[order]) for a, g in sample.groups.items()},
-    )
-    again = {(r.metric, r.where): r.estimate for r in rows_of(probe, target, moved) if isinstance(r, Finding)}
-    for row in first:
-        if isinstance(row, Finding):
-            assert again[row.metric, row.where].value == pytest.approx(row.estimate.value, abs=1e-9)
-            assert again[row.metric, row.where].low == pytest.approx(row.estimate.low, abs=1e-9)
-
-
 def test_inputs_and_settings_are_checked(world):
     target, sample = world.fitted(LogisticRegression()), world.sample
     kept = sample.inputs.copy(deep=True)
