@@ -12,23 +12,28 @@ from typing import Any
 
 from steelyard.audit.errors import PlanError, PluginError
 from steelyard.audit.types import Modality, Task
+from steelyard.models.recipes.adapter import ADAPTER
 from steelyard.models.recipes.boosting import Boosting
 from steelyard.models.recipes.causal import CausalRecipe
 from steelyard.models.recipes.cnn import CnnRecipe
+from steelyard.models.recipes.compressed import COMPRESSED
 from steelyard.models.recipes.encoder import EncoderRecipe
 from steelyard.models.recipes.fair import FAIR
 from steelyard.models.recipes.fine_tune import FineTune
 from steelyard.models.recipes.logistic import Logistic
 from steelyard.models.recipes.mlp import MlpRecipe
+from steelyard.models.recipes.private import PRIVATE
 from steelyard.models.recipes.recipe import Recipe
 from steelyard.models.recipes.resnet import ResNetRecipe
+from steelyard.models.recipes.robust import ROBUST
 from steelyard.models.recipes.words import Words
 
 __all__ = ["PLUGIN_GROUP", "RECIPES", "all_recipes", "recipe_names", "resolve"]
 
 PLUGIN_GROUP = "steelyard.recipes"
 NETWORKS: tuple[Recipe, ...] = (MlpRecipe(), CnnRecipe(), ResNetRecipe(), EncoderRecipe(), FineTune(), CausalRecipe())
-RECIPES: tuple[Recipe, ...] = (Logistic(), Boosting(), Words(), *FAIR, *NETWORKS)
+VARIANTS: tuple[Recipe, ...] = (*ROBUST, *PRIVATE, *COMPRESSED, *ADAPTER)
+RECIPES: tuple[Recipe, ...] = (Logistic(), Boosting(), Words(), *FAIR, *NETWORKS, *VARIANTS)
 
 
 @cache
