@@ -135,6 +135,12 @@ def trained_target(
         kind = TrainedNetwork
         more |= {Capability.EMBED}
         more |= {Capability.LOGITS} if sample.task is not Task.REGRESSION else set()
-        more |= {Capability.GRADIENTS} if model.differentiable else set()
+        more |= {Capability.GRADIENTS} if model.differentiable and _same_columns(model, sample) else set()
     known["capabilities"] = plain.capabilities | more
     return kind(**known, recipe=recipe, again=again)
+
+
+def _same_columns(model: Any, sample: Sample) -> bool:
+    """Whether the sample's columns are those of training in their order: a gradient has the inputs' own shape."""
+    names = getattr(model, "feature_names_in_", None)
+    return names is None or list(getattr(sample.inputs, "columns", names)) == list(names)

@@ -300,6 +300,18 @@ def test_logits_and_gradients_are_in_the_samples_order() -> None:
     assert (other.gradients(inputs, ones) == target.gradients(inputs, 0 * ones)).all()  # type: ignore[union-attr]
 
 
+def test_gradients_need_the_columns_of_training_in_their_order() -> None:
+    draw = np.random.default_rng(0)
+    frame = pd.DataFrame(draw.normal(size=(80, 3)), columns=["a", "b", "c"])
+    train = sample_from_arrays(frame, (frame["a"] > 0).astype(int))
+    turned = replace(train, inputs=frame[["c", "a", "b"]])
+    target, _ = train_reference(MlpRecipe(epochs=1), train, 0, OFF)
+    other, _ = train_reference(MlpRecipe(epochs=1), train, 0, OFF, sample=turned)
+    assert Capability.GRADIENTS in target.capabilities
+    assert Capability.GRADIENTS not in other.capabilities
+    assert (other.predict_proba(turned.inputs) == target.predict_proba(frame)).all()  # the rest finds them by name
+
+
 def test_training_again_is_another_reference_on_the_same_recipe() -> None:
     recipe, train = small("numbers")
     target, _ = train_reference(recipe, train, 0, OFF)
