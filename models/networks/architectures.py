@@ -21,6 +21,7 @@ ARCHITECTURES = {
     "encoder": (f"{_HERE}.attention", "Encoder"),
     "causal": (f"{_HERE}.attention", "Causal"),
     "pretrained": (f"{_HERE}.pretrained", "Pretrained"),
+    "quantised": ("steelyard.models.training.compress", "Quantised"),
 }
 
 
