@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ torch = pytest.importorskip("torch")
 
 from steelyard.audit.errors import PlanError, TargetError  # noqa: E402
 from steelyard.audit.target import Sample  # noqa: E402
-from steelyard.audit.types import Modality  # noqa: E402
+from steelyard.audit.types import Capability, Modality  # noqa: E402
+from steelyard.models.cache import ModelCache, train_reference  # noqa: E402
 from steelyard.models.data.arrays import sample_from_arrays  # noqa: E402
 from steelyard.models.networks.architectures import build  # noqa: E402
 from steelyard.models.networks.network import Network  # noqa: E402
@@ -155,3 +157,15 @@ def test_wrong_settings_are_one_clear_line(settings: dict[str, Any]) -> None:
 def test_what_has_no_weights_cannot_be_quantised() -> None:
     with pytest.raises(TargetError, match="no linear or convolution layer"):
         quantise(torch.nn.Sequential(torch.nn.ReLU()))
+
+
+def test_it_is_kept_and_its_card_says_what_changed(images: Sample, tmp_path: Path) -> None:
+    recipe, cache = CompressedMlp(epochs=3, lr=5e-3, hidden=16), ModelCache(folder=tmp_path)
+    first, card = train_reference(recipe, images, 0, cache)
+    again, kept = train_reference(recipe, images, 0, cache)
+    assert not card.cached
+    assert kept.cached
+    assert kept.curves[-1]["bytes-after"] < kept.curves[-1]["bytes-before"]
+    assert "rows held back" in kept.notes[-1]
+    np.testing.assert_array_equal(first.predict_proba(images.inputs), again.predict_proba(images.inputs))
+    assert {Capability.LOGITS, Capability.GRADIENTS, Capability.EMBED} <= again.capabilities

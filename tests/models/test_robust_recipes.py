@@ -53,12 +53,14 @@ def plain(images: tuple[Sample, Sample]) -> tuple[float, float]:
     return kept(CnnRecipe(epochs=14, lr=6e-3, filters=8, dropout=0.0).fit(images[0], 0), images[1], 0.15)
 
 
-@pytest.mark.parametrize(("method", "steps"), [("pgd", 4), ("trades", 3), ("awp", 3), ("fast", 1)])
+@pytest.mark.parametrize(
+    ("method", "steps", "epochs"), [("pgd", 4, 12), ("trades", 3, 12), ("awp", 3, 12), ("fast", 1, 20)]
+)
 def test_it_keeps_under_attack_what_the_plain_network_loses(
-    method: str, steps: int, images: tuple[Sample, Sample], plain: tuple[float, float]
+    method: str, steps: int, epochs: int, images: tuple[Sample, Sample], plain: tuple[float, float]
 ) -> None:
     recipe = RobustCnn(
-        method=method, steps=steps, eps=0.15, step=0.06, epochs=12, filters=8, hidden=64, batch=50, lr=6e-3
+        method=method, steps=steps, eps=0.15, step=0.06, epochs=epochs, filters=8, hidden=64, batch=50, lr=6e-3
     )
     network = recipe.fit(images[0], 0)
     clean, survived = kept(network, images[1], 0.15)
@@ -66,9 +68,9 @@ def test_it_keeps_under_attack_what_the_plain_network_loses(
     assert clean > 0.8
     assert survived > plain[1] + 0.2
     assert network.curves is not None
-    assert len(network.curves.epochs) == 12
+    assert len(network.curves.epochs) == epochs
     if method == "fast":
-        assert network.curves.column("pgd-accuracy")[-1] > 0.4
+        assert network.curves.column("pgd-accuracy")[-1] > plain[1] + 0.2
 
 
 def test_a_collapse_is_said_and_the_weights_from_before_come_back(
