@@ -122,8 +122,14 @@ class PrivateCnn(_Private, ImageRecipe):
     architecture: ClassVar[str] = "cnn-strided"
     summary: ClassVar[str] = "a strided convolutional network trained under differential privacy"
 
+    epochs: int = 20
+    batch: int = 1024
+    lr: float = 6e-3
+    optimizer: str = "adam"
+    schedule: str = "linear"
+    norm: float = 1.0
     filters: int = 16
-    hidden: int = 100
+    hidden: int = 32
 
     def configuration(self, prepare: Any, outputs: int) -> dict[str, Any]:
         """The shape of an image, the filters, the hidden layer and the shift."""

@@ -149,7 +149,7 @@ def test_images() -> None:
     found = load_digits()
     pixels = (found.images / 16).astype(np.float32)
     sample = replace(sample_from_arrays(found.data, found.target), inputs=pixels, modality=Modality.IMAGE)
-    network = PrivateCnn(epochs=5, batch=200, delta=1e-4, filters=4, hidden=16).fit(sample, 0)
+    network = PrivateCnn(epochs=8, batch=200, lr=0.02, delta=1e-4, filters=4, hidden=16).fit(sample, 0)
     assert right(network, sample) > 0.3  # a guess has 0.1
     again = Network.from_bytes(network.to_bytes())
     np.testing.assert_array_equal(again.predict(pixels), network.predict(pixels))
