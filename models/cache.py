@@ -34,6 +34,8 @@ _RECIPE_TYPES = (
     "functools.partial",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.utils.validation.check_array",
+    "steelyard.models.recipes.coarse.RoundedScores",
+    "steelyard.models.recipes.coarse.TopScores",
     "steelyard.models.recipes.randomised.GroupThresholds",
     "steelyard.models.recipes.randomised.ModelMixture",
     "steelyard.models.recipes.tidy.TidyColumns",

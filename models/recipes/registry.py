@@ -17,6 +17,7 @@ from steelyard.models.recipes.boosting import Boosting
 from steelyard.models.recipes.causal import CausalRecipe
 from steelyard.models.recipes.cnn import CnnRecipe
 from steelyard.models.recipes.compressed import COMPRESSED
+from steelyard.models.recipes.defended import DEFENDED
 from steelyard.models.recipes.encoder import EncoderRecipe
 from steelyard.models.recipes.fair import FAIR
 from steelyard.models.recipes.fine_tune import FineTune
@@ -33,7 +34,7 @@ __all__ = ["PLUGIN_GROUP", "RECIPES", "all_recipes", "recipe_names", "resolve"]
 PLUGIN_GROUP = "steelyard.recipes"
 NETWORKS: tuple[Recipe, ...] = (MlpRecipe(), CnnRecipe(), ResNetRecipe(), EncoderRecipe(), FineTune(), CausalRecipe())
 VARIANTS: tuple[Recipe, ...] = (*ROBUST, *PRIVATE, *COMPRESSED, *ADAPTER)
-RECIPES: tuple[Recipe, ...] = (Logistic(), Boosting(), Words(), *FAIR, *NETWORKS, *VARIANTS)
+RECIPES: tuple[Recipe, ...] = (Logistic(), Boosting(), Words(), *FAIR, *NETWORKS, *VARIANTS, *DEFENDED)
 
 
 @cache
