@@ -47,7 +47,7 @@ class TargetPart(_Part):
 
     kind: Literal["sklearn", "predictions", "python", "recipe", "torch", "onnx", "transformers", "http"]
     path: str | None = Field(None, description="The model file, the table of decisions, or the Python file.")
-    factory: str | None = Field(None, description="python: the function in `path` that returns the model.")
+    factory: str | None = Field(None, description="python, torch: the function in `path` that returns the model.")
     weights: str | None = Field(None, description="torch: a safetensors file for the network the factory returns.")
     name: str | None = Field(None, description="recipe: which one, such as `boosting`.")
     variant: str = Field("standard", description="recipe: which variant of it.")
@@ -56,7 +56,10 @@ class TargetPart(_Part):
     threshold: float | None = Field(None, description="Decide positive where the score is at least this.")
     trust_pickle: bool = Field(False, description="Open a .pkl or .joblib file after a scan; it can run code.")
     trusted: list[str] = Field(default_factory=list, description="Extra types a .skops file may hold.")
-    settings: dict[str, Any] = Field(default_factory=dict, description="recipe: its settings, such as `epochs: 12`.")
+    settings: dict[str, Any] = Field(
+        default_factory=dict,
+        description="recipe: its settings, such as `epochs: 12`; torch, onnx, transformers: how they are asked.",
+    )
     revision: str | None = Field(None, description="transformers: the hub commit; a hub id needs one.")
     trust_remote_code: bool = Field(False, description="transformers: run code that the model's folder brings.")
     head: Literal["classifier", "causal", "masked"] | None = Field(
@@ -67,14 +70,16 @@ class TargetPart(_Part):
 class DataPart(_Part):
     """The data: which file, what the columns mean."""
 
-    dataset: str | None = Field(None, description="A bundled data set instead of files: `adult` or `digits`.")
+    dataset: str | None = Field(
+        None, description="A bundled data set instead of files: `adult`, `digits` or `digits-images`."
+    )
     train: str | None = Field(None, description="The training table (CSV, parquet, images, text), for references.")
     test: str | None = Field(None, description="The table the audit is measured on.")
     held_out: float | None = Field(
         None, gt=0, lt=1, description="Without data.test: the share of data.train that is held out, by the seed."
     )
     text: str | None = Field(None, description="The column with the text, where the inputs are texts.")
-    labels: str | None = Field(None, description="IDX images: the file with the labels of data.train or data.test.")
+    labels: str | None = Field(None, description="Images in an IDX or .npy file: the file with their labels.")
     label: str | None = Field(None, description="The column with the true outcome.")
     positive: Scalar | None = Field(None, description="The favourable value of the label.")
     groups: list[str] = Field(default_factory=list, description="Protected attributes, as columns.")
@@ -88,7 +93,9 @@ class DataPart(_Part):
     )
     min_n: int = Field(30, ge=2, description="The least n of a group for inference.")
     reduce_above: int = Field(
-        2_000_000, ge=1, description="A parquet table of predictions with more rows is counted, not read whole."
+        2_000_000,
+        ge=1,
+        description="A table of predictions (parquet or CSV) with more rows is counted, not read whole.",
     )
     unknown: Literal["show", "compare"] = Field(
         "show", description="Rows whose group is missing: shown, or compared too."

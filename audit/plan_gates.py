@@ -16,6 +16,7 @@ __all__ = ["WHERE_KEYS", "gate_errors", "gate_warnings", "reference_members"]
 WHERE_KEYS = (
     "attribute", "group", "intersection", "class", "severity", "eps", "fpr", "reference",
     "category", "term", "quantile", "score", "stratum",
+    "attack", "budget", "canary", "kind", "recogniser", "split",
 )  # fmt: skip
 
 

@@ -187,7 +187,9 @@ def arrange(
 def numeric_versions() -> dict[str, Any]:
     """The versions a number can depend on."""
     import platform
+    import sys
     from importlib.metadata import version
 
-    names = ("steelyard", "numpy", "scipy", "pandas", "scikit-learn")
+    names = ["steelyard", "numpy", "scipy", "pandas", "scikit-learn"]
+    names += [name for name in ("torch", "transformers", "onnxruntime") if name in sys.modules]
     return {"python": platform.python_version(), **{name: version(name) for name in names}}

@@ -254,11 +254,16 @@ class Probe:
     metrics: ClassVar[tuple[MetricSpec, ...]] = ()
     files: ClassVar[tuple[str, ...]] = ()  # settings that name a file: relative to the plan, known by its content
     reads_counts: ClassVar[bool] = False  # whether it can read a sample that was reduced to counts (`Sample.reduced`)
+    needs_every_row: ClassVar[bool] = False  # its question is of all rows at once: a sample of them is no answer
 
     @property
     def family(self) -> str:
         """The part of the id before the first dot."""
         return self.id.split(".", 1)[0]
+
+    def counts_suffice(self, sample: Sample) -> bool:
+        """Whether a probe that reads counts can answer from those of this sample; if not, it is put to drawn rows."""
+        return self.reads_counts
 
     def run(
         self, target: Target, sample: Sample, references: References, rng: Generator

@@ -37,12 +37,15 @@ EXTRAS = {
     "torch": ("torch", "safetensors", "accelerate"),
     "text": ("transformers", "tokenizers", "peft"),
     "onnx": ("onnxruntime",),
+    "image": ("PIL",),
+    "pii": ("presidio_analyzer",),
     "search": ("optuna",),
     "explain": ("shap", "captum"),
     "private": ("opacus",),
     "big": ("duckdb", "fsspec"),
     "fair": ("fairlearn",),
 }
+_SOLD_AS = {"PIL": "pillow"}  # where a package is imported by another name
 MIN_PYTHON = (3, 11)
 MIN_MEMORY_GB = 1.5
 
@@ -90,7 +93,7 @@ def _core() -> Iterator[Check]:
 def _extras() -> Iterator[Check]:
     for extra, modules in EXTRAS.items():
         absent = [module for module in modules if find_spec(module) is None]
-        found = ", ".join(f"{name} {version(name)}" for name in modules if name not in absent)
+        found = ", ".join(f"{name} {version(_SOLD_AS.get(name, name))}" for name in modules if name not in absent)
         lacking = f"pip install 'steelyard[{extra}]' adds {', '.join(absent)}" if absent else ""
         text = "; ".join(part for part in (found, lacking) if part)
         yield Check(name=f"extra {extra}", state="optional" if absent else "ok", found=text)

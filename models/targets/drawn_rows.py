@@ -34,14 +34,8 @@ class DrawnRows:
 
 
 def wants_rows(probe: Probe, sample: Sample) -> bool:
-    """Whether the sample is of counts and the probe, or this probe with these settings, cannot read them.
-
-    A probe that reads some counts only has a method `counts_suffice(sample) -> bool`.
-    """
-    if sample.reduced is None:
-        return False
-    suffice = getattr(probe, "counts_suffice", None)
-    return not probe.reads_counts or (suffice is not None and not suffice(sample))
+    """Whether the sample is of counts and the probe, or this probe with these settings, cannot read them."""
+    return sample.reduced is not None and not (probe.reads_counts and probe.counts_suffice(sample))
 
 
 def why_not(probe: Probe, target: Target) -> str:
@@ -49,7 +43,7 @@ def why_not(probe: Probe, target: Target) -> str:
 
     A probe whose question is of all rows at once (the first hundred of them, a table to publish) has `needs_every_row`.
     """
-    if getattr(probe, "needs_every_row", False):
+    if probe.needs_every_row:
         return "it asks about all rows together, and this table was reduced to counts"
     return "" if behind(target) is not None else "it needs rows, and this table was reduced to counts"
 

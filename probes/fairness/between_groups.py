@@ -147,7 +147,8 @@ def measure(
     """
     attributes = tuple(sample.groups)
     evidence = Evidence(name="counts", kind="npz", data=table.to_bytes())
-    tuples = [(a,) for a in attributes] + (list(combinations(attributes, 2)) if depth >= 2 else [])
+    tuples: list[tuple[str, ...]] = [(a,) for a in attributes]
+    tuples += list(combinations(attributes, 2)) if depth >= 2 else []
     for metric, rate in rates.items():
         for names in tuples:
             yield from _group_rates(probe, target, table, metric, rate, names, level, evidence)

@@ -87,6 +87,7 @@ class Scribe:
             metric=metric, target=self.target, estimate=measured.estimate, definition=spec.definition,
             direction=spec.direction, ideal=spec.ideal, probe=self.probe.id, probe_version=self.probe.version,
             where=where, basis=measured.basis, detail=detail or {}, evidence=evidence, not_shown=spec.not_shown,
+            reading=spec.reading,
         )  # fmt: skip
 
     def failure(self, metrics: tuple[str, ...], where: Mapping[str, Scalar], error: SteelyardError | str) -> Failure:

@@ -30,7 +30,7 @@ CLAIMS = [
     for name in names
     if name.library in ("Fairlearn", "scikit-learn") and not name.differs
 ]
-FAMILIES = ("fairness.", "quality.")
+FAMILIES = ("fairness.", "privacy.", "quality.")
 
 
 @pytest.fixture(scope="module")
