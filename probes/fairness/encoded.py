@@ -33,7 +33,10 @@ class Columns:
 
 
 def describing_columns(features: Any, rows: NDArray[np.int64], leave: Collection[str]) -> Columns:
-    """The columns of `features` on `rows` that hold a value, but those in `leave`. Raises NotApplicable with none."""
+    """The columns of `features` on `rows` that hold a value, but those in `leave`. Raises NotApplicable with none.
+
+    Bare texts have none: as levels of one column every text would be a word of its own, and tell nothing.
+    """
     import numpy as np
     import pandas as pd
 
@@ -43,6 +46,8 @@ def describing_columns(features: Any, rows: NDArray[np.int64], leave: Collection
         frame = features.iloc[rows].reset_index(drop=True)
     else:
         array = np.asarray(features)[rows]
+        if array.ndim == 1 and array.dtype.kind in "OUST":
+            raise NotApplicable("the inputs are texts, and no two texts are alike in a column")
         frame = pd.DataFrame(array.reshape(len(array), -1))
     frame.columns = pd.Index([str(name) for name in frame.columns])
     frame = frame[[name for name in frame.columns if name not in leave]]

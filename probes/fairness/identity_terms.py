@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from steelyard.audit.canonical import canonical_json, generator
-from steelyard.audit.errors import NotApplicable
 from steelyard.audit.target import Probe, References, Sample, Target
 from steelyard.audit.types import (
     Capability,
@@ -68,7 +67,8 @@ class IdentityTerms(Probe):
     {term}]), by a path from where the command is started. `text` names the text column; left out, it is the only input
     column of long words. A model takes it as a data frame, so a scikit-learn pipeline starts with
     ColumnTransformer([("text", TfidfVectorizer(), "text")]) or a FunctionTransformer that picks the column. Other
-    inputs are held at their median or most common value. The sample's rows, weights, clusters and groups play no part.
+    inputs are held at their median or most common value. Where the inputs are texts alone (`data.text`), the model is
+    given texts. The sample's rows, weights, clusters and groups play no part.
     """
 
     id: ClassVar[str] = ID
@@ -104,14 +104,12 @@ class IdentityTerms(Probe):
         """Yield per category the largest gap and the flip rate, and per term its gap and flips."""
         import numpy as np
 
-        from steelyard.probes.fairness.templates import SLOT, filled, load_templates, text_column
+        from steelyard.probes.fairness.templates import SLOT, as_inputs, load_templates
 
-        column = text_column(sample.features, self.text)
-        if not column:
-            raise NotApplicable("no input column is text, or several are", hint="the setting `text` names one")
         found = load_templates(self.templates)
-        texts = [template.replace(SLOT, term) for template in found.texts for _, term in found.every]
-        frame = filled(sample.inputs, column, texts)
+        frame = as_inputs(
+            sample, self.text, [text.replace(SLOT, term) for text in found.texts for _, term in found.every]
+        )
         shape = (len(found.texts), len(found.every))
         decisions = np.asarray(target.predict(frame)).reshape(shape)
         scribe = Scribe(probe=self, target=target.name)

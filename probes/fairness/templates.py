@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from steelyard.audit.canonical import sha256
-from steelyard.audit.errors import ProbeError
+from steelyard.audit.errors import NotApplicable, ProbeError
+from steelyard.audit.target import Sample
+from steelyard.audit.types import Modality
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["SLOT", "Templates", "filled", "load_templates", "text_column"]
+__all__ = ["SLOT", "Templates", "as_inputs", "filled", "load_templates", "text_column"]
 
 SLOT = "{term}"
 LEAST_TEMPLATES = 10  # below this Student's t over templates says next to nothing
@@ -92,6 +94,22 @@ def _text(entry: Any, i: int, name: str) -> str:
     if not isinstance(text, str) or text.count(SLOT) != 1:
         raise ProbeError(f"{name}: templates[{i}] must be a sentence that holds {SLOT} once")
     return text
+
+
+def as_inputs(sample: Sample, named: str, texts: Sequence[str]) -> Any:
+    """`texts` in the form of the sample's inputs: an array of texts, or a data frame with them in its text column.
+
+    Raises NotApplicable where no column is text, or several are and none is `named`.
+    """
+    import numpy as np
+    import pandas as pd
+
+    if sample.modality is Modality.TEXT and not isinstance(sample.inputs, pd.DataFrame):
+        return np.array(texts, dtype=object)
+    column = text_column(sample.features, named)
+    if not column:
+        raise NotApplicable("no input column is text, or several are", hint="the setting `text` names one")
+    return filled(sample.inputs, column, texts)
 
 
 def text_column(inputs: Any, named: str) -> str:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from steelyard.audit.errors import NotApplicable, ProbeError
 from steelyard.audit.target import Probe, References, Sample, Target
 from steelyard.audit.types import (
-    Capability,
     Data,
     Direction,
     Failure,
@@ -71,7 +70,7 @@ class Duplicates(Probe):
     """
 
     id: ClassVar[str] = ID
-    requires: ClassVar[frozenset[Capability | Data]] = frozenset({Capability.PREDICT, Data.TRAINING})
+    requires: ClassVar[frozenset[Data]] = frozenset({Data.TRAINING})
     tasks: ClassVar[frozenset[Task]] = frozenset(Task)
     metrics: ClassVar[tuple[MetricSpec, ...]] = (
         _spec(EXACT, "share of test rows whose inputs are those of a training row"),

@@ -187,6 +187,7 @@ def control_answers(matrix: NDArray[np.float64]) -> NDArray[np.int64]:
 def features_of(sample: Sample, rows: NDArray[np.int64]) -> NDArray[np.float64]:
     """(rows, d) what a surrogate sees: encoded columns, pixels, or TF-IDF weights of the words of a text."""
     import numpy as np
+    import pandas as pd
 
     from steelyard.probes.fairness.encoded import describing_columns, encode
     from steelyard.probes.fairness.templates import text_column
@@ -194,11 +195,13 @@ def features_of(sample: Sample, rows: NDArray[np.int64]) -> NDArray[np.float64]:
     if sample.modality is Modality.IMAGE:
         images = np.asarray(sample.inputs, dtype=np.float64)[rows]
         return images.reshape(len(images), -1)
-    column = text_column(sample.features, "") if sample.modality is Modality.TEXT else ""
-    if column:
+    features = sample.features
+    column = text_column(features, "") if sample.modality is Modality.TEXT else ""
+    bare = sample.modality is Modality.TEXT and not isinstance(features, pd.DataFrame)
+    if column or bare:
         from sklearn.feature_extraction.text import TfidfVectorizer
 
-        texts = sample.features[column].iloc[rows].fillna("").astype(str)
+        texts = (pd.Series(features) if bare else features[column]).iloc[rows].fillna("").astype(str)
         words = TfidfVectorizer(max_features=1000, sublinear_tf=True).fit_transform(texts)
         return np.asarray(words.toarray(), dtype=np.float64)
-    return encode(describing_columns(sample.features, rows, set()))
+    return encode(describing_columns(features, rows, set()))

@@ -14,8 +14,12 @@ from sklearn.pipeline import make_pipeline
 
 from steelyard.audit import audit
 from steelyard.audit.canonical import generator
-from steelyard.audit.types import Status
-from steelyard.probes.fairness.identity_terms import paired_gaps
+from steelyard.audit.target import References, Sample
+from steelyard.audit.types import Modality, Status, Task
+from steelyard.audit.units import Unit, run_unit
+from steelyard.models.targets.load import wrap
+from steelyard.probes.fairness.identity_terms import IdentityTerms, paired_gaps
+from steelyard.probes.fairness.individual import Individual
 from steelyard.probes.fairness.templates import SLOT, filled, load_templates, text_column
 from steelyard.probes.stats.claims import claim
 from steelyard.probes.stats.largest import joint_errors, largest
@@ -286,3 +290,42 @@ def test_a_template_file_that_is_wrong_says_where(content, said, tmp_path, clean
 
 def test_a_template_file_that_is_not_there(clean):
     assert "cannot be read" in measured(clean, settings={"templates": "no/such.yaml"}).failures[0].reason
+
+
+def bare_texts(n=60):
+    """A sample whose inputs are texts alone, as `data.text` makes it."""
+    texts = np.array([f"{'good' if i % 2 else 'bad'} sentence number {i}" for i in range(n)], dtype=object)
+    return Sample(
+        inputs=texts, labels=np.arange(n) % 2, task=Task.BINARY, modality=Modality.TEXT, fingerprint="texts",
+        classes=("0", "1"),
+    )  # fmt: skip
+
+
+class BareScorer(Scorer):
+    """Takes texts as they stand, in an array of one dimension, and says so where it gets something else."""
+
+    def predict_proba(self, X):
+        assert isinstance(X, np.ndarray)
+        assert X.ndim == 1
+        p = np.array([self.score(text) for text in X], dtype=float)
+        return np.column_stack([1 - p, p])
+
+
+def of_unit(probe, target, sample):
+    return run_unit(Unit(probe=probe, target=target, references=References(), key="k"), sample, 0)
+
+
+def test_a_model_of_bare_texts_is_given_texts(tmp_path):
+    sample = bare_texts()
+    target = wrap(BareScorer(lambda text: 0.2 + 0.06 * ("red" in text)), sample)
+    found = of_unit(IdentityTerms(templates=own_file(tmp_path)), target, sample)
+    assert not found.failures
+    gaps = {f.where["term"]: f.estimate.value for f in found.findings if f.metric == f"{ID}.gap"}
+    assert gaps == pytest.approx({"red": 0.04, "blue": -0.02, "green": -0.02})
+
+
+def test_bare_texts_have_no_columns_in_which_rows_could_be_alike():
+    sample = bare_texts()
+    found = of_unit(Individual(), wrap(BareScorer(lambda text: 0.5), sample), sample)
+    assert not found.findings
+    assert "the inputs are texts" in found.inapplicable[0].reason

@@ -12,7 +12,7 @@ from scipy.stats import binom
 from steelyard.audit.canonical import generator
 from steelyard.audit.errors import ProbeError
 from steelyard.audit.target import References, Sample
-from steelyard.audit.types import Failure, Finding, Inapplicable
+from steelyard.audit.types import Failure, Finding, Inapplicable, Modality, Task
 from steelyard.models.data.arrays import sample_from_arrays
 from steelyard.models.targets.load import wrap
 from steelyard.probes.privacy.extraction import Extraction
@@ -97,3 +97,17 @@ def test_images_texts_and_faults() -> None:
         rows_of(table(0), own_rule, budgets=(2,))
     with pytest.raises(ProbeError, match="learner"):
         rows_of(table(0), own_rule, learner="magic")
+
+
+def test_a_model_of_bare_texts_is_copied_by_its_words() -> None:
+    """Every text is another, so that only their words can tell: one of them decides."""
+    rng = np.random.default_rng(0)
+    words = np.array(["river", "train", "garden", "window", "letter", "office", "street", "colour"])
+    texts = [" ".join([*rng.choice(words, 5), f"n{i}", "good" if i % 3 else "bad"]) for i in range(1200)]
+    labels = np.array([int("good" in text) for text in texts])
+    sample = Sample(
+        inputs=np.array(texts, dtype=object), labels=labels, task=Task.BINARY, modality=Modality.TEXT,
+        fingerprint="texts", classes=("0", "1"),
+    )  # fmt: skip
+    found = values(rows_of(sample, lambda X: np.array([int("good" in text) for text in X])))
+    assert found[("agreement", 300)].estimate.value > 0.95
