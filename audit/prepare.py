@@ -74,6 +74,7 @@ def prepare(source: PlanSource, *, trust_pickle: bool = False, progress: Progres
     """Read the data, load the candidate, train the references or take them from the cache, list the units."""
     from steelyard.models.data.load import load_samples
     from steelyard.models.targets.load import load_target
+    from steelyard.models.training.watch import watching
 
     plan = source.plan
     meant = sense(source)
@@ -82,15 +83,16 @@ def prepare(source: PlanSource, *, trust_pickle: bool = False, progress: Progres
     test = with_reference_groups(samples.test, plan.data.reference_groups)
     samples = replace(samples, test=replace(test, training=samples.train))
     progress.start("loading the candidate", None)
-    candidate = load_target(
-        plan.target,
-        base=source.base,
-        sample=samples.test,
-        train=samples.train,
-        seed=plan.audit.seed,
-        trust_pickle=trust_pickle,
-    )
-    references, cards = train_references(plan, samples, progress)
+    with watching(lambda done: progress.within(done.share, str(done))):
+        candidate = load_target(
+            plan.target,
+            base=source.base,
+            sample=samples.test,
+            train=samples.train,
+            seed=plan.audit.seed,
+            trust_pickle=trust_pickle,
+        )
+    references, cards = train_references(plan, samples, progress, base=source.base)
     progress.done()
     return arrange(plan, meant, samples, candidate, references, cards)
 
@@ -108,12 +110,14 @@ def with_reference_groups(sample: Sample, named: Mapping[str, str]) -> Sample:
     return replace(sample, groups=groups)
 
 
-def train_references(plan: Plan, samples: Samples, progress: Progress) -> tuple[References, dict[str, TrainingCard]]:
+def train_references(
+    plan: Plan, samples: Samples, progress: Progress, *, base: Path
+) -> tuple[References, dict[str, TrainingCard]]:
     """Every reference the plan names, trained on the training rows or taken from the cache."""
     from steelyard.models.cache import train_reference
     from steelyard.models.training.watch import watching
 
-    recipes = chosen_recipes(plan, samples.train)
+    recipes = chosen_recipes(plan, samples.train, base=base)
     if recipes and samples.train is None:
         raise PlanError("references are trained on data.train, and the plan names none", hint="add data.train")
     targets: dict[str, Target] = {}
@@ -128,14 +132,19 @@ def train_references(plan: Plan, samples: Samples, progress: Progress) -> tuple[
     return References(targets), cards
 
 
-def chosen_recipes(plan: Plan, train: Sample | None) -> dict[str, Recipe]:
-    """The recipes of the plan's references, by the name that findings call them. Raises PlanError where two are one."""
+def chosen_recipes(plan: Plan, train: Sample | None, *, base: Path) -> dict[str, Recipe]:
+    """The recipes of the plan's references, by the name that findings call them. Raises PlanError where two are one.
+
+    `base` is the folder of the plan file, beside which the files lie that settings name.
+    """
     from steelyard.models.recipes.registry import resolve
 
     modality, task = (None, None) if train is None else (train.modality, train.task)
     chosen: dict[str, Recipe] = {}
     for entry in plan.named_references:
-        found = resolve(entry.name, variant=entry.variant, settings=entry.settings, modality=modality, task=task)
+        found = resolve(
+            entry.name, variant=entry.variant, settings=entry.settings, modality=modality, task=task, base=base
+        )
         for recipe in found:
             called = entry.called if len(found) == 1 else f"{entry.called}/{recipe.name}"
             name = called if entry.called else recipe.id
@@ -161,6 +170,7 @@ def arrange(
     sample = samples.test
     frozen = References({name: freeze(target, sample) for name, target in references.items()})
     mine = freeze(candidate, sample)
+    own: TrainingCard | None = getattr(mine.model, "card", None)  # where Steelyard trained the candidate itself
     units: list[Unit] = []
     unfit: list[Inapplicable] = []
     for target in (mine, *frozen.values()):
@@ -178,7 +188,7 @@ def arrange(
         samples=samples,
         candidate=mine,
         references=frozen,
-        cards=cards,
+        cards=cards if own is None else {mine.name: own, **cards},
         units=tuple(units),
         inapplicable=tuple(unfit),
     )

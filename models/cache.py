@@ -22,6 +22,7 @@ from steelyard.audit.canonical import digest, sha256
 from steelyard.audit.errors import SteelyardError, TargetError
 from steelyard.audit.target import Sample
 from steelyard.audit.types import Modality, Task
+from steelyard.models.controls.catalogue import TRUSTED_TYPES
 from steelyard.models.recipes.recipe import Recipe
 from steelyard.models.recipes.registry import resolve
 from steelyard.models.targets.trained import TrainedEstimator, TrainedLanguage, trained_target
@@ -39,6 +40,7 @@ _RECIPE_TYPES = (
     "steelyard.models.recipes.randomised.GroupThresholds",
     "steelyard.models.recipes.randomised.ModelMixture",
     "steelyard.models.recipes.tidy.TidyColumns",
+    *TRUSTED_TYPES,
 )
 
 __all__ = ["ModelCache", "TrainingCard", "default_cache", "train_reference"]

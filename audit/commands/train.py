@@ -32,7 +32,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
             progress.start("reading the data", None)
             plan = source.plan
             samples = load_samples(plan.data, target=plan.target, base=source.base, seed=plan.audit.seed)
-            _, cards = train_references(source.plan, samples, progress)
+            _, cards = train_references(source.plan, samples, progress, base=source.base)
     finally:
         progress.done()
     rows = []

@@ -37,6 +37,7 @@ class FairMlp(MlpRecipe):
 
     family: ClassVar[str] = "fair"
     variant: ClassVar[str] = "fair"
+    alias: ClassVar[bool] = True  # `fair` alone asks for no torch
     tasks: ClassVar[frozenset[Task]] = frozenset({Task.BINARY})
     summary: ClassVar[str] = "a multilayer perceptron trained to treat all of data.groups crossed alike"
 

@@ -29,7 +29,7 @@ class Recipe:
     family: ClassVar[str]
     name: ClassVar[str]
     variant: ClassVar[str] = "standard"  # another one is found by its family, its id, or the plain name with `variant:`
-    alias: ClassVar[bool] = False  # the family's name does not bring it: another name for one of its members
+    alias: ClassVar[bool] = False  # the family's name does not bring it, its id does: another name, or a heavier member
     version: ClassVar[int] = 1
     tasks: ClassVar[frozenset[Task]] = DECIDING
     modalities: ClassVar[frozenset[Modality]] = frozenset({Modality.TABULAR})

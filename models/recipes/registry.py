@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from functools import cache
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
 from steelyard.audit.errors import PlanError, PluginError
 from steelyard.audit.types import Modality, Task
+from steelyard.models.controls.catalogue import CONTROLS
 from steelyard.models.recipes.adapter import ADAPTER
 from steelyard.models.recipes.boosting import Boosting
 from steelyard.models.recipes.causal import CausalRecipe
@@ -20,6 +22,7 @@ from steelyard.models.recipes.compressed import COMPRESSED
 from steelyard.models.recipes.defended import DEFENDED
 from steelyard.models.recipes.encoder import EncoderRecipe
 from steelyard.models.recipes.fair import FAIR
+from steelyard.models.recipes.fair_networks import FAIR_NETWORKS
 from steelyard.models.recipes.fine_tune import FineTune
 from steelyard.models.recipes.logistic import Logistic
 from steelyard.models.recipes.mlp import MlpRecipe
@@ -33,8 +36,15 @@ __all__ = ["PLUGIN_GROUP", "RECIPES", "all_recipes", "recipe_names", "resolve"]
 
 PLUGIN_GROUP = "steelyard.recipes"
 NETWORKS: tuple[Recipe, ...] = (MlpRecipe(), CnnRecipe(), ResNetRecipe(), EncoderRecipe(), FineTune(), CausalRecipe())
-VARIANTS: tuple[Recipe, ...] = (*ROBUST, *PRIVATE, *COMPRESSED, *ADAPTER)
-RECIPES: tuple[Recipe, ...] = (Logistic(), Boosting(), Words(), *FAIR, *NETWORKS, *VARIANTS, *DEFENDED)
+VARIANTS: tuple[Recipe, ...] = (*ROBUST, *PRIVATE, *FAIR_NETWORKS, *COMPRESSED, *ADAPTER)
+RECIPES: tuple[Recipe, ...] = (
+    *(Logistic(), Boosting(), Words()),
+    *FAIR,
+    *NETWORKS,
+    *VARIANTS,
+    *DEFENDED,
+    *CONTROLS,
+)
 
 
 @cache
@@ -48,7 +58,7 @@ def all_recipes() -> tuple[Recipe, ...]:
 
 def recipe_names() -> tuple[str, ...]:
     """Every name that `resolve` knows: families, ids, and short names that one plain recipe alone has."""
-    recipes = [recipe for recipe in all_recipes() if not recipe.alias]
+    recipes = all_recipes()
     short = [recipe.name for recipe in recipes if recipe.variant == "standard"]
     families = dict.fromkeys(recipe.family for recipe in recipes)
     ids = [recipe.id for recipe in recipes]
@@ -62,12 +72,14 @@ def resolve(
     settings: Mapping[str, Any] | None = None,
     modality: Modality | None = None,
     task: Task | None = None,
+    base: Path | None = None,
     where: str = "references",
 ) -> tuple[Recipe, ...]:
     """The recipes that `name` means: "baseline" is its whole family, "baseline/logistic" and "logistic" one of it.
 
     "robust/cnn" and "cnn" with the variant "robust" are the same. `settings` replace the recipe's own. Of a family only
-    those for the `modality` and the `task` are taken, where these are given.
+    those for the `modality` and the `task` are taken, where these are given. Files that settings name are looked for
+    in the folder `base`.
     Raises PlanError, with the nearest name there is, for a name, a variant or a setting that is not known, a family of
     which nothing fits, and where a library that the recipe needs is not installed.
     """
@@ -79,7 +91,7 @@ def resolve(
         found = tuple(
             r
             for r in recipes
-            if not r.alias and (name in {r.family, r.id} or (name == r.name and r.variant == "standard"))
+            if name == r.id or (not r.alias and (name == r.family or (name == r.name and r.variant == "standard")))
         )
     if not found:
         close = difflib.get_close_matches(name, recipe_names(), n=1, cutoff=0.5)
@@ -92,10 +104,23 @@ def resolve(
     for recipe in found:
         for setting in lacking(recipe, given)[:1]:
             raise PlanError(f"{recipe.id} has no {setting}", where=where, hint=f"write {recipe.name}: {{{setting}: …}}")
-    made = tuple(_with_settings(recipe, given, where) for recipe in found)
+    made = tuple(_with_settings(recipe, _placed(recipe, given, base), where) for recipe in found)
     for recipe in made:
         recipe.check_installed(where)
     return made
+
+
+def _placed(recipe: Recipe, settings: Mapping[str, Any], base: Path | None) -> dict[str, Any]:
+    """The settings with the files they name found in `base`; what is not there stays as it is (a model of a hub)."""
+    placed = dict(settings)
+    for name in getattr(recipe, "files", ()):
+        said = placed.get(name)
+        if base is None or not isinstance(said, str) or not said:
+            continue
+        path, colon, rest = said.partition(":")  # translate: file.py:function
+        if (base / path).exists():
+            placed[name] = f"{base / path}{colon}{rest}"
+    return placed
 
 
 def _check_variant(name: str, variant: str, recipes: Sequence[Recipe], where: str) -> None:

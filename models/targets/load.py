@@ -74,7 +74,7 @@ def load_target(
         case "recipe":
             from steelyard.models.targets.recipe import recipe_target
 
-            return freeze(recipe_target(part, train, sample, seed=seed, cache=cache, name=name), sample)
+            return freeze(recipe_target(part, train, sample, base=base, seed=seed, cache=cache, name=name), sample)
         case "torch":
             from steelyard.models.targets.torch import torch_target
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from steelyard.audit.errors import PlanError, TargetError
@@ -15,7 +17,14 @@ __all__ = ["recipe_target"]
 
 
 def recipe_target(
-    part: TargetPart, train: Sample | None, sample: Sample, *, seed: int, cache: ModelCache | None, name: str
+    part: TargetPart,
+    train: Sample | None,
+    sample: Sample,
+    *,
+    base: Path,
+    seed: int,
+    cache: ModelCache | None,
+    name: str,
 ) -> Target:
     """The recipe `part.name`, trained on `train` or taken from the cache.
 
@@ -35,6 +44,7 @@ def recipe_target(
         settings=part.settings,
         modality=modality,
         task=sample.task,
+        base=base,
         where="target.name",
     )
     if len(recipes) > 1:
@@ -44,5 +54,5 @@ def recipe_target(
         raise TargetError(
             "a recipe is trained on data.train, and there is none", where="target", hint="name data.train"
         )
-    target, _ = train_reference(recipes[0], train, seed, cache, sample=sample, name=name)
-    return target
+    target, card = train_reference(recipes[0], train, seed, cache, sample=sample, name=name)
+    return replace(target, card=card)

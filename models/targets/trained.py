@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from steelyard.models.networks.network import Network
     from steelyard.models.recipes.recipe import Recipe
+    from steelyard.models.training.card import TrainingCard
 
 __all__ = ["TrainedEstimator", "TrainedLanguage", "TrainedNetwork", "trained_target"]
 
@@ -27,6 +28,7 @@ class TrainedEstimator(AgainTarget):
     """A fitted estimator that knows the recipe it came from, and can be trained again on other rows."""
 
     recipe: Recipe = field(repr=False, compare=False)
+    card: TrainingCard | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +78,7 @@ class TrainedLanguage:
     recipe: Recipe = field(repr=False, compare=False)
     again: Again = field(repr=False, compare=False)
     model: Network = field(repr=False, compare=False)
+    card: TrainingCard | None = field(default=None, repr=False, compare=False)
     task: Task = Task.LANGUAGE
     scoring: Literal["causal", "masked"] = "causal"
     capabilities: frozenset[Capability] = frozenset(
