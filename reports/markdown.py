@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from steelyard.reports.risk import Risk
 from steelyard.reports.sections import Family, Gap, GateRow
 from steelyard.reports.text import clip
 from steelyard.reports.view import View
@@ -54,6 +55,8 @@ def render_markdown(view: View) -> str:
         columns = ("Model", "Accuracy", *frontier.scopes, "Better on both counts")
         places = [(p.name, p.accuracy, *p.disparities, p.better) for p in frontier.places]
         lines += [f"### {escape(frontier.title)}", "", *_table(columns, places), ""]
+    if view.risk is not None:
+        lines += ["## Membership risk against accuracy and groups", "", *_risk(view.risk)]
     if view.references.balances:
         head_words = ("Reference", "Beside", "Clearly better", "Clearly worse", "No clear difference", "Training")
         sides = [
@@ -93,6 +96,22 @@ def _gates(gates: Iterable[GateRow]) -> list[str]:
         why = "; ".join(part for part in (g.reason, g.explanation, g.waiver) if part)
         rows.append((str(g.number), verdict, metric, g.threshold, g.estimate, n, why))
     return _table(("Gate", "Verdict", "Metric", "Tolerance", "Figure", "n", "Why"), rows)
+
+
+def _risk(found: Risk) -> list[str]:
+    at_fpr = (f"TPR at FPR {found.fpr}",) if found.fpr else ()
+    head = ("Model", "Membership AUC", *at_fpr, "Accuracy", *found.columns, "Attacks")
+    rows = []
+    for s in found.standings:
+        figures = (s.auc, *([s.tpr] if found.fpr else []), s.accuracy, *s.gaps)
+        rows.append((s.name, *(f"{f.text}, {f.note}" if f.note else f.text for f in figures), str(s.tried)))
+    lines = [escape(found.meaning), "", escape(found.caution), "", *_table(head, rows), ""]
+    lines += [f"{escape(note, 400)}.\n" for note in found.notes]
+    for p in found.prices:
+        lead = f"**{escape(p.lead, 300)}.** " if p.lead else ""
+        beside = f" beside {escape(p.against, _MAX)}" if p.against else ""
+        lines.append(f"- {escape(p.name, _MAX)}{beside}: {lead}{escape('; '.join(p.parts), 600)}.")
+    return [*lines, ""] if found.prices else lines
 
 
 def _family(family: Family) -> list[str]:

@@ -11,6 +11,7 @@ from steelyard.reports.findings_view import families
 from steelyard.reports.frontier import Frontier, frontiers
 from steelyard.reports.gaps_view import gaps, untested
 from steelyard.reports.references_view import ReferencesView, references_view
+from steelyard.reports.risk import Risk, risk
 from steelyard.reports.scope_view import reproduction, scope, thresholds, thresholds_set, waivers
 from steelyard.reports.sections import Banner, Fact, Family, Gap, GateRow, Headline, Scope, Untested, Waiver
 from steelyard.reports.shareable import plan_part, shareable
@@ -38,6 +39,7 @@ class View:
     thresholds_set: str
     families: tuple[Family, ...]
     frontiers: tuple[Frontier, ...]
+    risk: Risk | None
     references: ReferencesView
     untested: Untested
     waivers: tuple[Waiver, ...]
@@ -66,6 +68,7 @@ def build_view(record: Record, evidence: Mapping[str, bytes] | None = None) -> V
         thresholds_set=thresholds_set(shared),
         families=families(shared, evidence or {}),
         frontiers=frontiers(shared),
+        risk=risk(shared),
         references=references_view(shared),
         untested=untested(shared),
         waivers=waivers(shared),
