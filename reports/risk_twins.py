@@ -33,12 +33,16 @@ class Price:
 
 
 def prices(shared: Shareable, there: Sequence[TargetCard], risks: Mapping[str, Finding]) -> tuple[Price, ...]:
-    """One for each private or defended reference and each of its twins; `risks` holds each model's largest AUC."""
+    """One for each private or defended reference and each of its twins; `risks` holds each model's largest AUC.
+
+    The candidate is taken for the twin where it was trained by such a recipe and no reference was.
+    """
     found = []
     for card in there:
         if card.role != "reference" or recipe_of(card).partition("/")[0] not in FAMILIES:
             continue
         twins = [other for other in there if recipe_of(other) in _plain(card)]
+        twins = [other for other in twins if other.role == "reference"] or twins
         found += [_price(shared, card, twin, risks) for twin in twins]
         if not twins:
             wanted = " or ".join(_plain(card))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 from sklearn.metrics import roc_auc_score
 
+from steelyard.audit.cli import main
 from steelyard.audit.errors import PlanError, TargetError
 from steelyard.audit.target import Sample
 from steelyard.audit.types import Capability, Modality, Task
@@ -91,6 +93,7 @@ def test_top_k_by_hand() -> None:
     rows = [[0.5, 0.3, 0.2], [0.2, 0.4, 0.4]]
     assert TopScores(Given(), 2).predict_proba(rows) == pytest.approx(np.array([[5 / 8, 3 / 8, 0], [0, 0.5, 0.5]]))
     assert TopScores(Given(), 1).predict_proba(rows).tolist() == [[1, 0, 0], [0, 1, 0]]  # of equal ones the earlier
+    assert np.flatnonzero(TopScores(Given(), 3).predict_proba(np.full((1, 40), 1 / 40))).tolist() == [0, 1, 2]
 
 
 @settings(deadline=None, max_examples=60)
@@ -278,3 +281,30 @@ def test_images_of_many_classes() -> None:
     chances = target.predict_proba(images.inputs)
     assert ((chances > 0).sum(axis=1) == 3).all()
     assert card.metrics["accuracy"] > 0.9
+
+
+# through a plan
+
+
+def test_the_report_shows_what_a_defence_takes_from_the_attack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STEELYARD_CACHE", str(tmp_path / "cache"))
+    for name, n, seed in (("train", 300, 1), ("test", 600, 2)):
+        rows = noisy(n, seed)
+        table = pd.DataFrame(rows.inputs, columns=[f"x{i}" for i in range(12)])
+        table.assign(y=np.asarray(rows.classes)[rows.labels]).to_csv(tmp_path / f"{name}.csv", index=False)
+    (tmp_path / "audit.yaml").write_text(
+        "target: {kind: recipe, name: boosting}\n"
+        "data: {train: train.csv, test: test.csv, label: y, positive: in}\n"
+        "references: [baseline/boosting, {defended/top-k: {as: quiet}}]\n"
+        "probes: [quality.performance, {privacy.membership: {attacks: [loss], fprs: [0.05]}}]\n"
+        "gates: [{metric: quality.performance.accuracy, min: 0.3}]\n",
+        encoding="utf-8",
+    )
+    out = tmp_path / "run"
+    assert main(["-q", "run", str(tmp_path / "audit.yaml"), "--out", str(out)]) == 0
+    text = (out / "report.md").read_text(encoding="utf-8")
+    (line,) = [
+        line for line in text.splitlines() if line.startswith("- quiet beside baseline/boosting: membership AUC")
+    ]
+    assert line.count("(clearly lower") == 1
+    assert "accuracy 0." in line

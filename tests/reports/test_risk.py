@@ -51,6 +51,7 @@ def model(name: str, *, auc: float, accuracy: float, gap: float, small: float, *
         finding(f"{SIMPLE}.blind-auc", name, 0.99),
         finding(f"{SIMPLE}.auc", name, auc - 0.05, {"attack": "loss"}),
         finding(f"{SHADOW}.auc", name, auc, {"attack": "rmia"}),
+        finding(GAP, name, gap, {"attribute": "race"}, detail=groups),  # the joint one below is the same, and is taken
         finding(GAP, name, gap, detail=groups),
         finding(GAP, name, gap * 3, {"intersections": 2}, detail=groups),
         finding("fairness.error-rates.accuracy", name, small, {"attribute": "race", "group": "few"}),
@@ -189,6 +190,17 @@ def test_without_a_plain_twin_it_says_what_is_missing() -> None:
     assert rounded.against == ""
 
 
+def test_a_candidate_of_the_plain_recipe_is_the_twin_where_no_reference_is() -> None:
+    record = record_of([f for f in audited() if f.target != PLAIN])
+    plainly = TrainedCard(recipe=PLAIN, seed=0, n_train=9, data="d")
+    own = replace(record.targets[0], training=plainly)
+    assert shown(replace(record, targets=(own, *record.targets[1:]))).prices[0].against == "candidate"
+    record = record_of(audited())
+    own = replace(record.targets[0], training=plainly)
+    found = shown(replace(record, targets=(own, *record.targets[1:]))).prices
+    assert [price.against for price in found] == [PLAIN, PLAIN]
+
+
 def test_other_attacks_on_other_models_are_told(record: Record) -> None:
     fewer = [f for f in record.findings if not (f.target == PRIVATE and f.metric.startswith(SHADOW))]
     first, second = shown(record_of(fewer)).notes
@@ -242,6 +254,13 @@ def test_what_is_withheld_is_neither_written_nor_drawn() -> None:
         text = render_bytes(record, name).decode()
         section = text[text.index("Membership risk against accuracy") :]
         assert "0.150 [0.140, 0.160]" not in section
+
+
+def test_which_of_two_groups_is_the_smaller_is_not_told_of_a_hidden_one(record: Record) -> None:
+    shared = replace(shareable(record), hidden=frozenset({("race", "many")}))
+    found = risk(shared)
+    assert found is not None
+    assert found.prices[0].lead == "DP widens the accuracy difference between groups here"
 
 
 def test_the_drawing(record: Record) -> None:
