@@ -108,6 +108,10 @@ def _from_factory(part: TargetPart, *, base: Path, train: Sample | None) -> tupl
     if not isinstance(module, nn.Module):
         hint = "return the network, or take kind: python for a model of another kind"
         raise TargetError(f"returned a {type(module).__name__}, not a torch.nn.Module", where=where, hint=hint)
+    unborn = [name for name, tensor in _tensors(module) if nn.parameter.is_lazy(tensor)]
+    if unborn:
+        hint = "put one batch through it in the factory, so that its layers know their sizes"
+        raise TargetError(f"returned a network whose {unborn[0]} has no size yet", where=where, hint=hint)
     if part.weights is None:
         state = {key: tensor.detach().cpu().numpy() for key, tensor in module.state_dict().items()}
         content = hashlib.sha256()
@@ -120,6 +124,10 @@ def _from_factory(part: TargetPart, *, base: Path, train: Sample | None) -> tupl
     weights = hashlib.sha256(full.read_bytes()).hexdigest()
     said = f"a {type(module).__name__} from {where} with the weights of {part.weights}"
     return module.eval(), digest([source, weights]), said
+
+
+def _tensors(module: Any) -> list[tuple[str, Any]]:
+    return [*module.named_parameters(), *module.named_buffers()]
 
 
 def _load_weights(module: Any, full: Path, where: str) -> None:
