@@ -13,7 +13,6 @@ import pytest
 
 from steelyard.audit.record import GroupCount, Record, SampleCard, TargetCard, TrainedCard
 from steelyard.audit.types import Direction, Estimate, Finding, Scalar
-from steelyard.reports import frontier
 from steelyard.reports.render import render_bytes
 from steelyard.reports.risk import draw_risk, risk
 from steelyard.reports.risk_twins import ACCURACY, GAPS, apart
@@ -280,30 +279,6 @@ def test_the_drawing(record: Record) -> None:
     assert "&lt;b&gt;rounding" in text
     alone = replace(shown(record), standings=shown(record).standings[:1])
     assert draw_risk(alone) == ""
-
-
-def test_the_scatter_is_drawn_as_the_frontier_is(record: Record) -> None:
-    """The same points through both: an independent drawing of them, sign for sign."""
-    places = [(s.dot.index, s.name, s.dot.x, s.dot.y) for s in shown(record).standings]
-    title = "Difference of selection rates"
-    one = frontier.draw(
-        frontier.Frontier(
-            metric="m", title=title, anchor="a", scopes=("sex",), absent=(),
-            places=tuple(
-                frontier.Place(index=i, name=name, accuracy="", disparities=(), better="", x=x, y=y)
-                for i, name, x, y in places
-            ),
-        )
-    )  # fmt: skip
-    two = draw_scatter(
-        Scatter(
-            anchor="a", title=f"Accuracy against {title.lower()}", across=f"{title}, sex (0 is parity)", up="accuracy",
-            words=f"accuracy against the {title.lower()} (sex), with intervals."
-            " Better is up and to the left. The table below holds the same figures.",
-            mark=0.0, dots=tuple(Dot(index=i, name=name, x=x, y=y) for i, name, x, y in places),
-        )
-    )  # fmt: skip
-    assert one == two
 
 
 def test_points_without_intervals_and_at_one_place_are_drawn() -> None:
