@@ -37,7 +37,8 @@ def execute(args: argparse.Namespace, console: Console) -> int:
         progress.done()
     rows = []
     for name, card in cards.items():
-        how = "from the cache" if card.cached else f"trained in {card.seconds:.1f} s"
+        peak = f", peak memory {card.cost['peak_memory']:,.0f} MiB" if "peak_memory" in card.cost else ""
+        how = "from the cache" if card.cached else f"trained in {card.seconds:.1f} CPU-s{peak}"
         rows.append((name, how, card.fingerprint[:16]))
     console.table(("reference", "how", "fingerprint"), rows)
     return 0
