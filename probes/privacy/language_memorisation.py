@@ -283,8 +283,15 @@ def _attack(finding: Finding) -> Finding:
 
 
 def exposure(above: int, references: int, *, level: float) -> Measured:
-    """log₂ N − log₂ rank with rank = `above` + 1 and N = `references` + 1, and the exact limits of the share above."""
+    """log₂ N − log₂ rank with rank = `above` + 1 and N = `references` + 1, and the exact limits of the share above.
+
+    A gate asks of an exposure t whether the share above is under 2^−t, by the exact binomial test. An attack proves
+    nothing safe, so that the curve is of this claim alone.
+    """
+    from scipy.stats import binom
+
     from steelyard.probes.stats.intervals import clopper_pearson
+    from steelyard.probes.stats.pvalue_curve import from_claims
 
     value = math.log2(references + 1) - math.log2(above + 1)
     low, high = clopper_pearson(above, references, level)
@@ -292,7 +299,14 @@ def exposure(above: int, references: int, *, level: float) -> Measured:
         value=value, low=max(-math.log2(high), 0.0), high=math.inf if low == 0 else max(-math.log2(low), value),
         level=level, n=references, method="−log₂ of the Clopper-Pearson limits of the share of secrets above",
     )  # fmt: skip
-    return Measured(estimate=estimate, basis=None)
+    basis = from_claims(
+        value,
+        lambda bits: float(binom.cdf(above, references, min(2.0 ** (bits - value), 1.0))),
+        lambda bits: 0.0,
+        lower=0.0,
+        upper=math.log2(references + 1),
+    )
+    return Measured(estimate=estimate, basis=basis)
 
 
 def completes(model: Any, pairs: Sequence[tuple[str, str]]) -> NDArray[np.bool_]:

@@ -202,3 +202,23 @@ def test_what_does_not_fit_is_said(texts) -> None:
     assert sum(isinstance(row, Failure) for row in rows) == 3
     with pytest.raises(ProbeError, match="no log-probability for 1 of 2"):
         membership_scores(WordChain.of(third), ["", "a b"], 0.2)
+
+
+@pytest.mark.parametrize(("above", "most"), [(0, 6.0), (0, 9.0), (3, 6.0), (40, 3.0), (500, 0.5)])
+def test_a_gate_on_one_canary_is_the_exact_binomial_test_of_its_rank(above: int, most: float) -> None:
+    """Above an exposure of t lie fewer than a share 2^−t of the secrets; the curve is never more certain than that."""
+    from steelyard.probes.stats.claims import claim
+
+    basis = exposure(above, 999, level=0.95).basis
+    assert basis is not None
+    exact = float(binom.cdf(above, 999, 2.0**-most))
+    found = claim(basis, maximum=most).fail_p
+    assert exact <= found <= max(1.6 * exact, 0.006)
+
+
+def test_a_gate_above_the_exposure_is_never_failed() -> None:
+    from steelyard.probes.stats.claims import claim
+
+    for above in (1, 40, 999):
+        measured = exposure(above, 999, level=0.95)
+        assert claim(measured.basis, maximum=measured.estimate.value + 0.01).fail_p == 1.0
