@@ -94,7 +94,7 @@ def _gate(gate: ResolvedGate, prepared: Prepared, sample: Sample) -> dict[str, A
     runs = [unit.probe.id for unit in prepared.units]
     why_not = "" if any(gate.metric.startswith(f"{probe}.") for probe in runs) else "no probe of the plan measures it"
     why_not = next((row.reason for row in prepared.inapplicable if gate.metric in row.metrics), why_not)
-    why_not = why_not or _alone(gate, sample)
+    why_not = why_not or _alone(gate, sample) or _too_rare(gate, prepared, sample)
     needed, basis = (None, why_not) if why_not else _needed(gate, prepared.plan.audit.alpha, sample)
     return {
         "gate": gate.number,
@@ -124,6 +124,20 @@ def _alone(gate: ResolvedGate, sample: Sample) -> str:
             if len(compared) < 2:
                 return f"{attribute} has fewer than two groups of at least {sample.min_n} rows (data.min_n)"
     return ""
+
+
+def _too_rare(gate: ResolvedGate, prepared: Prepared, sample: Sample) -> str:
+    """Why a gate at a false-positive rate finds nothing: no probe asks for the rate, or there are too few rows."""
+    probe = next((unit.probe for unit in prepared.units if gate.metric.startswith(f"{unit.probe.id}.")), None)
+    rates, fpr = getattr(probe, "fprs", ()), gate.part.where.get("fpr")
+    if not rates or not isinstance(fpr, (int, float)):
+        return ""
+    if fpr not in rates:
+        return f"fprs of the probe does not hold {fpr:g}: it is {', '.join(f'{rate:g}' for rate in rates)}"
+    from steelyard.probes.stats.thresholds import least_non_members
+
+    needed, there = least_non_members(float(fpr)), min(sample.n, getattr(probe, "max_rows", sample.n))
+    return f"a rate of {fpr:g} needs {needed:,} rows that were not trained on, there are {there:,}" * (there < needed)
 
 
 def _needed(gate: ResolvedGate, alpha: float, sample: Sample) -> tuple[int | None, str]:

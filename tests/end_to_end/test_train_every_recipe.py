@@ -1,0 +1,106 @@
+"""Every recipe there is, each variant too, trains from a plan by `steelyard train`, is kept, and is in the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+tokenizers = pytest.importorskip("tokenizers")
+for library in ("accelerate", "safetensors", "opacus", "peft", "fairlearn"):
+    pytest.importorskip(library)
+
+from steelyard.audit.types import Modality, Task  # noqa: E402
+from steelyard.models.recipes.recipe import Recipe  # noqa: E402
+from steelyard.models.recipes.registry import RECIPES  # noqa: E402
+
+LITTLE = {
+    "epochs": 1, "filters": 4, "hidden": 16, "width": 16, "heads": 2, "layers": 1, "steps": 2, "iterations": 20,
+    "words": 300, "length": 24, "least_rows": 30, "max_iter": 50, "folds": 2, "again": 1,
+}  # fmt: skip
+"""What makes a recipe quick, by the names of the settings."""
+
+
+def entry(recipe: Recipe, base: str) -> dict[str, Any]:
+    """The recipe as one line of `references`, in its smallest form."""
+    mine = {field.name for field in fields(recipe)}
+    settings: dict[str, Any] = {name: value for name, value in LITTLE.items() if name in mine}
+    if "base" in getattr(recipe, "required", ()):
+        settings["base"] = base
+    if recipe.alias:
+        return {recipe.name: {"variant": recipe.variant, "as": f"again/{recipe.name}", **settings}}
+    return {recipe.id: settings}
+
+
+def save_encoder(folder: Path, texts: list[str]) -> None:
+    """A tiny BERT with a tokenizer of whole words, as one is saved from the hub."""
+    words = sorted({word for text in texts for word in text.split()})
+    vocabulary = {word: i for i, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *words])}
+    plain = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="[UNK]"))
+    plain.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    made = transformers.PreTrainedTokenizerFast(tokenizer_object=plain, pad_token="[PAD]", unk_token="[UNK]")
+    made.save_pretrained(folder)
+    config = transformers.BertConfig(
+        vocab_size=len(vocabulary), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
+        max_position_embeddings=32,
+    )  # fmt: skip
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        transformers.BertModel(config).save_pretrained(folder)
+
+
+def data(kind: Modality, folder: Path, shared_data: Path) -> dict[str, Any]:
+    """The plan's `data`, a few hundred real rows of a modality."""
+    if kind is Modality.IMAGE:
+        from sklearn.datasets import load_digits
+
+        found = load_digits()
+        images = (found.images[:400] / 16).astype(np.float32)
+        np.savez(folder / "digits.npz", images=images, y=found.target[:400])
+        return {"train": "digits.npz", "held_out": 0.4, "label": "y"}
+    if kind is Modality.TABULAR:
+        from steelyard.models.data.bundled import load_bundled
+
+        people = load_bundled("adult").frame.sample(500, random_state=0)
+        people.to_csv(folder / "adult.csv", index=False)
+        return {"train": "adult.csv", "held_out": 0.4, "label": "income", "positive": ">50K", "groups": ["sex"]}
+    lines = (shared_data / "sst2" / "train.tsv").read_text(encoding="utf-8").splitlines()[:300]
+    (folder / "films.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    save_encoder(folder / "encoder", [line.split("\t")[0] for line in lines])
+    return {"train": "films.tsv", "held_out": 0.4, "text": "0", "label": "1", "positive": "1"}
+
+
+@pytest.mark.parametrize("kind", [Modality.TABULAR, Modality.IMAGE, Modality.TEXT])
+def test_all_that_fit_train_are_kept_and_are_in_the_report(
+    kind: Modality, tmp_path: Path, steelyard: Callable[..., Any], shared_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STEELYARD_CACHE", str(tmp_path / "cache"))
+    task = Task.MULTICLASS if kind is Modality.IMAGE else Task.BINARY
+    fitting = [r for r in RECIPES if kind in r.modalities and task in r.tasks and r.family != "control"]
+    assert len(fitting) >= 4
+    read = data(kind, tmp_path, shared_data)
+    plan = {
+        "target": {"kind": "recipe", "name": "words" if kind is Modality.TEXT else "logistic"},
+        "data": read,
+        "references": [entry(recipe, str(tmp_path / "encoder")) for recipe in fitting],
+        "probes": ["quality.performance"],
+        "gates": [{"metric": "quality.accuracy", "min": 0.2}],
+    }
+    first = steelyard("train", plan=plan)
+    assert first.code == 0, first.err
+    assert first.out.count("trained in") == len(fitting)
+    again = steelyard("train")
+    assert again.out.count("from the cache") == len(fitting)
+    found = steelyard("run", "--out", "r")
+    assert found.code == 0, found.out
+    assert found.crashes == []
+    names = {recipe.id if not recipe.alias else f"again/{recipe.name}" for recipe in fitting}
+    assert found.record["environment"]["training"].keys() == names | {"candidate"}
+    page = (tmp_path / "r" / "report.html").read_text(encoding="utf-8")
+    assert all(name in page for name in names)
