@@ -81,11 +81,14 @@ class Ranked(Probe):
     logarithm, Skew@k (0 at parity), and NDKL (Geyik et al. 2019, arXiv:1905.01989). Says nothing about merit.
 
     `k` is how many are at the top, `shuffles` how many random orders NDKL is compared with. Intervals of the top speak
-    of k independent draws, which makes them a little wide where k is a large part of the rows. A row with a weight has
-    no place in a ranking, and rows of one cluster are not separate draws: both are refused.
+    of k independent draws, which makes them a little wide where k is a large part of the rows. With clusters the k
+    draws count as k / d, d the mean over the first k of how many of them are of the row's cluster (Kish's design effect
+    at its largest, as if the rows of a cluster were one). A row with a survey weight has no one place in a ranking:
+    weights are refused.
     """
 
     id: ClassVar[str] = "fairness.ranking"
+    version: ClassVar[int] = 2
     requires: ClassVar[frozenset[Capability | Data]] = frozenset({Capability.PREDICT, Data.GROUPS})
     needs_every_row: ClassVar[bool] = True  # the first k of a sample of rows are not the first k of all
     tasks: ClassVar[frozenset[Task]] = frozenset({Task.BINARY, Task.REGRESSION})
@@ -104,10 +107,8 @@ class Ranked(Probe):
         from steelyard.probes.stats.linearised import Design
         from steelyard.probes.stats.ranks import rank
 
-        if sample.weights is not None or sample.clusters is not None:
-            raise ProbeError(
-                "weights and clusters are not supported", hint="a row that stands for several has no one place"
-            )
+        if sample.weights is not None:
+            raise ProbeError("weights are not supported", hint="a row that stands for several has no one place")
         if self.k < 1:
             raise ProbeError(f"k is {self.k}; it must be 1 or more")
         scribe, design = Scribe(probe=self, target=target.name), Design.of(sample)
@@ -123,10 +124,12 @@ class Ranked(Probe):
             yield from compare_groups(
                 scribe, part, (exposure,), design, rng, level=self.level, draws=self.draws, pairwise=True
             )
-            yield from self._top(scribe, part, ranking)
+            yield from self._top(scribe, part, ranking, sample.clusters)
             yield self._ndkl(scribe, part, ranking, rng)
 
-    def _top(self, scribe: Scribe, part: Partition, ranking: Ranking) -> Iterator[Finding | Failure]:
+    def _top(
+        self, scribe: Scribe, part: Partition, ranking: Ranking, clusters: NDArray[np.int64] | None
+    ) -> Iterator[Finding | Failure]:
         """Representation and skew of each group among the first k, and the least and the most of them."""
         metrics = tuple(
             f"{PREFIX}{n}" for n in ("representation", "representation-min", "skew", "skew-min", "skew-max")
@@ -138,11 +141,12 @@ class Ranked(Probe):
         if part.small:
             yield scribe.failure(metrics, part.where, part.left_out)
         seats = ranking.seats(self.k)[ranking.run]
+        draws = self.k / crowding(seats, clusters)
         tops = []
         for member in part.members:
             top = _Top(
                 name=member.name, seats=_whole(float(seats[member.rows].sum())), k=self.k,
-                share=member.rows.size / ranking.n, n=member.rows.size,
+                share=member.rows.size / ranking.n, n=member.rows.size, draws=draws,
             )  # fmt: skip
             tops += [] if member.unknown else [top]
             yield from self._group(scribe, part, member, top)
@@ -207,18 +211,43 @@ class Ranked(Probe):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Top:
-    """One group's `seats` among the first `k` (a fraction where ties straddle k), and its `share` of all n rows."""
+    """One group's `seats` among the first `k` (a fraction where ties straddle k), and its `share` of all n rows.
+
+    `draws` is how many independent draws the first k count as.
+    """
 
     name: str
     seats: float
     k: int
     share: float
     n: int
+    draws: float
 
     @property
     def ratio(self) -> float:
         """Share among the first k over the share of all."""
         return self.seats / self.k / self.share
+
+
+def crowding(seats: NDArray[np.float64], clusters: NDArray[np.int64] | None) -> float:
+    """Σ m² / Σ m over the clusters, m the seats (n,) that a cluster holds among the first k: 1 where each holds one.
+
+    Kish 1965, Survey Sampling: the design effect of rows that are all alike within their cluster. At least 1.
+    """
+    import numpy as np
+
+    if clusters is None:
+        return 1.0
+    held = np.bincount(clusters, weights=seats)
+    return max(1.0, float((held**2).sum() / held.sum()))
+
+
+def _limits(top: _Top, level: float) -> tuple[float, float]:
+    """Clopper-Pearson of the group's share of the first k, as so many independent draws."""
+    from steelyard.probes.stats.intervals import clopper_pearson
+
+    low, high = clopper_pearson(top.seats * top.draws / top.k, top.draws, level)
+    return float(low), float(high)
 
 
 def _whole(seats: float) -> float:
@@ -252,10 +281,11 @@ def exposure_arm(ranking: Ranking, rows: NDArray[np.int64], design: Any, level: 
     group[rows] = True
     influence = exposure_influence(ranking, group)
     worth = ranking.exposure[ranking.run[rows]]
-    df = rows.size - 1.0
+    units = design.take(rows).units
+    df = max(units - 1.0, 1.0)
     # The places are known, so what a row's exposure varies by is: a group with no row near the top shows too little.
     everyone = ranking.exposure[ranking.run]
-    variance = max(design.variance(influence), float(everyone.var()) / rows.size)
+    variance = max(design.variance(influence), float(everyone.var()) / units)
     measured = linear(
         float(worth.mean()), variance, df, design, level=level, scale="log", upper=1.0,
         method="linearised mean of a function of ranks, Student t on the log scale",
@@ -274,14 +304,13 @@ def top_measured(tops: Sequence[_Top], which: str, level: float, *, log: bool = 
     """
     import numpy as np
 
-    from steelyard.probes.stats.intervals import clopper_pearson
     from steelyard.probes.stats.means import Measured
     from steelyard.probes.stats.pvalue_curve import from_limits, probabilities
 
     pick = np.min if which == "least" else np.max
     p = np.append(probabilities(), level)
     wide = 1 - (1 - p) / len(tops)
-    limits = np.array([np.array(clopper_pearson(t.seats, t.k, float(w))) / t.share for t in tops for w in wide])
+    limits = np.array([np.array(_limits(t, float(w))) / t.share for t in tops for w in wide])
     low, high = (pick(side.reshape(len(tops), -1), axis=0) for side in limits.T)
     value = float(pick([t.ratio for t in tops]))
     if log:

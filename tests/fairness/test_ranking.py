@@ -92,11 +92,45 @@ def test_planted_truth_a_group_pushed_down_and_its_clean_twin():
     assert read(clean, "ndkl", attribute="g").detail["share_of_random_orders_as_large"] > 0.05
 
 
-def test_weights_and_clusters_have_no_place_in_a_ranking():
-    s, groups = drawn(2, 200)
-    for design in ({"weights": np.ones(200)}, {"clusters": np.arange(200)}):
-        with pytest.raises(ProbeError, match="weights and clusters are not supported"):
-            rows_of(s, groups, **design)
+def test_weights_have_no_place_in_a_ranking():
+    with pytest.raises(ProbeError, match="weights are not supported"):
+        rows_of(np.arange(200.0), {"g": list("ab") * 100}, weights=np.ones(200))
+
+
+def test_rows_of_one_person_count_as_one():
+    """Four copies of each row in a cluster: the same values, and intervals as wide as a quarter of the rows gives."""
+    rng = np.random.default_rng(4)
+    s, g = rng.normal(size=300), rng.choice(list("ab"), 300)
+    once = rows_of(s, {"g": g}, probe=Ranked(depth=1, draws=1000, k=50))
+    four = rows_of(
+        np.repeat(s, 4), {"g": np.repeat(g, 4)}, probe=Ranked(depth=1, draws=1000, k=200),
+        clusters=np.repeat(np.arange(300), 4),
+    )  # fmt: skip
+    alone = rows_of(np.repeat(s, 4), {"g": np.repeat(g, 4)}, probe=Ranked(depth=1, draws=1000, k=200))
+    for name in ("representation", "exposure"):
+        one, many, naive = (read(rows, name, attribute="g", group="a").estimate for rows in (once, four, alone))
+        assert many.high - many.low > 1.6 * (naive.high - naive.low)
+        if name == "representation":  # exposure falls with n, and so is another number here
+            assert (many.value, many.low, many.high) == pytest.approx((one.value, one.low, one.high), abs=1e-9)
+
+
+def test_null_clustered_rankings_fail_at_most_alpha_of_the_time():
+    """Five rows a person with one score each person: without the clusters, most of these would be told apart."""
+    fails = {"representation-min": 0, "exposure-ratio": 0}
+    naive = 0
+    for seed in range(60):
+        rng = np.random.default_rng(900 + seed)
+        person = np.repeat(np.arange(80), 5)
+        s = rng.normal(size=80)[person] + 0.01 * rng.normal(size=400)
+        g = rng.choice(list("ab"), 80)[person]
+        probe = Ranked(depth=1, draws=300, shuffles=0, k=80)
+        rows = rows_of(s, {"g": g}, seed=seed, probe=probe, clusters=person)
+        for name in fails:
+            fails[name] += claim(read(rows, name, attribute="g").basis, minimum=1.0).fail_p <= 0.05
+        alone = rows_of(s, {"g": g}, seed=seed, probe=probe)
+        naive += claim(read(alone, "representation-min", attribute="g").basis, minimum=1.0).fail_p <= 0.05
+    assert max(fails.values()) <= 9, fails  # the 99.9 % point of a binomial of 60 at .05
+    assert naive > 9
 
 
 def test_everyone_at_the_top_is_no_number():
