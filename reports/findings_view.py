@@ -9,6 +9,7 @@ from steelyard.audit.types import Direction, Finding, Scalar, Verdict
 from steelyard.reports.curves import curves_of
 from steelyard.reports.details import detail_words
 from steelyard.reports.numbers import count, estimate_text, limit, number, percent
+from steelyard.reports.roc import rocs_of
 from steelyard.reports.sections import Cell, Family, Glance, Line, Mark, Metric, Part, Question, Row
 from steelyard.reports.shareable import WITHHELD, Shareable
 from steelyard.reports.tables_view import tables_of
@@ -130,6 +131,7 @@ def _metric(shared: Shareable, metric: str, found: Sequence[Finding], evidence: 
         gates=tuple((v.gate, v.status, STATUS_WORD[v.status]) for v in gates),
         curves=curves,
         curve_note=note,
+        rocs=rocs_of(shared, found, evidence),
         notes=_notes(found, no_interval),
     )
 

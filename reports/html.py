@@ -14,6 +14,7 @@ from steelyard.reports.numbers import number
 from steelyard.reports.references_view import draw_curves
 from steelyard.reports.reliability import reliability
 from steelyard.reports.risk import draw_risk
+from steelyard.reports.roc import draw_roc
 from steelyard.reports.view import View
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def _environment() -> Environment:
     )
     environment.filters["forest"] = lambda metric: Markup(forest(metric))  # noqa: S704 (escapes its own text)
     environment.filters["reliability"] = lambda metric: Markup(reliability(metric))  # noqa: S704 (likewise)
+    environment.filters["roc"] = lambda metric: Markup(draw_roc(metric))  # noqa: S704 (likewise)
     environment.filters["frontier"] = lambda frontier: Markup(draw(frontier))  # noqa: S704 (likewise)
     environment.filters["risk"] = lambda found: Markup(draw_risk(found))  # noqa: S704 (likewise)
     environment.filters["epochs"] = lambda line: Markup(draw_curves(line))  # noqa: S704 (likewise)

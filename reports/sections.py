@@ -27,6 +27,7 @@ __all__ = [
     "Metric",
     "Part",
     "Question",
+    "RocCurve",
     "Row",
     "Scope",
     "Table",
@@ -199,6 +200,14 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RocCurve:
+    """One attack's curve: `points` are (false positive rate, true positive rate)."""
+
+    name: str
+    points: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
     """One metric id with all that was measured under it."""
 
@@ -216,6 +225,7 @@ class Metric:
     gates: tuple[tuple[int, Status, str], ...]  # gate number, status, word
     curves: tuple[Curve, ...] = ()
     curve_note: str = ""
+    rocs: tuple[RocCurve, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
