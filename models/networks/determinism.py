@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,7 +10,10 @@ import torch
 
 from steelyard.audit.canonical import generator
 
-__all__ = ["draw_seed", "reseed", "seeded", "torch_generator", "torch_threads"]
+__all__ = ["RANDOM_NUMBERS", "draw_seed", "reseed", "seeded", "torch_generator", "torch_threads"]
+
+# A process has one stream of torch's random numbers: threads that draw from it take turns.
+RANDOM_NUMBERS = threading.RLock()
 
 
 def draw_seed(seed: int, name: str) -> int:
@@ -26,7 +30,7 @@ def torch_generator(seed: int, name: str) -> torch.Generator:
 def seeded(seed: int, name: str) -> Iterator[None]:
     """Torch's global generators at the stream `name`: for weights, dropout and all that takes no generator."""
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
-    with torch.random.fork_rng(devices=devices):
+    with RANDOM_NUMBERS, torch.random.fork_rng(devices=devices):
         reseed(draw_seed(seed, name))
         yield
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from steelyard.audit.errors import TargetError
-from steelyard.models.networks.determinism import torch_threads
+from steelyard.models.networks.determinism import RANDOM_NUMBERS, torch_threads
 
 __all__ = ["Ensemble", "EnsembleSettings", "choose_way", "train_ensemble"]
 
@@ -197,11 +197,11 @@ def _train_one(
     how: EnsembleSettings,
 ) -> tuple[dict[str, Tensor], NDArray[np.float64]]:
     """One model, as `_train_stacked` trains many: the same first weights, the same batches, the same steps."""
-    module = _built(build, seed).to(inputs.device)
-    optimizer = torch.optim.Adam(module.parameters(), lr=how.lr, weight_decay=how.weight_decay)
-    draw = _Order(members, seed, steps)
-    losses = np.zeros((how.epochs, 1))
-    with torch_threads(), torch.random.fork_rng():
+    with RANDOM_NUMBERS, torch_threads(), torch.random.fork_rng():
+        module = _built(build, seed).to(inputs.device)
+        optimizer = torch.optim.Adam(module.parameters(), lr=how.lr, weight_decay=how.weight_decay)
+        draw = _Order(members, seed, steps)
+        losses = np.zeros((how.epochs, 1))
         torch.manual_seed(seed)  # of dropout, if there is any
         for epoch in range(how.epochs):
             total = torch.zeros((), device=inputs.device)
@@ -244,7 +244,7 @@ def _stacked_batches(draws: Sequence[_Order], device: torch.device) -> Iterator[
 
 
 def _built(build: Callable[[], nn.Module], seed: int) -> nn.Module:
-    with torch.random.fork_rng():
+    with RANDOM_NUMBERS, torch.random.fork_rng():
         torch.manual_seed(seed)
         return build().train()
 

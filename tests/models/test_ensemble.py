@@ -150,17 +150,18 @@ def test_what_cannot_be_stacked_is_trained_one_by_one(digits: tuple[Any, Any]) -
         train_ensemble(build, inputs, labels, members, seeds=[0, 1], settings=EnsembleSettings(way="batched"))
 
 
-def test_the_loop_runs_in_processes_of_its_own_too(digits: tuple[Any, Any]) -> None:
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_jobs_that_are_threads_draw_the_numbers_of_a_single_one(digits: tuple[Any, Any], dropout: float) -> None:
     import joblib
 
-    inputs, labels = digits[0][:100], digits[1][:100]
-    how = EnsembleSettings(epochs=1, way="loop", jobs=2)
+    inputs, labels, members = digits[0][:100], digits[1][:100], subsets(8, 100)
+    build = partial(mlp, dropout)
+    alone = EnsembleSettings(epochs=5, way="loop")
+    expected = train_ensemble(build, inputs, labels, members, seeds=range(8), settings=alone)
+    how = EnsembleSettings(epochs=5, way="loop", jobs=2)
     with joblib.parallel_config(backend="threading"):
-        found = train_ensemble(mlp, inputs, labels, subsets(2, 100), seeds=[0, 1], settings=how)
-    alone = train_ensemble(
-        mlp, inputs, labels, subsets(2, 100), seeds=[0, 1], settings=EnsembleSettings(epochs=1, way="loop")
-    )
-    np.testing.assert_allclose(found.logits(inputs), alone.logits(inputs), atol=1e-5)
+        found = train_ensemble(build, inputs, labels, members, seeds=range(8), settings=how)
+    np.testing.assert_allclose(found.logits(inputs), expected.logits(inputs), atol=1e-5)
 
 
 @pytest.mark.parametrize(
