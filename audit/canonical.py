@@ -12,6 +12,7 @@ import json
 import math
 from collections.abc import Mapping
 from enum import Enum
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -52,19 +53,20 @@ class FrozenMap(Mapping[str, Any]):
 
 def to_plain(value: Any) -> Any:
     """Turn a noun into dicts, lists, strings and numbers; NaN raises ValueError."""
-    if value is None or (isinstance(value, (bool, int, str)) and not isinstance(value, Enum)):
+    kind = type(value)
+    if kind in _AS_IT_IS:
         return value
+    if kind is float:  # most of a record are floats
+        return _number(value)
+    names = _names(kind)
+    if names is not None:
+        return {name: to_plain(getattr(value, name)) for name in names}
     if isinstance(value, Enum):
         return value.value
+    if isinstance(value, (bool, int, str)):
+        return value
     if isinstance(value, float):
-        if math.isnan(value):
-            raise ValueError("NaN cannot be written into a record")
-        if not math.isfinite(value):
-            return "inf" if value > 0 else "-inf"
-        return int(value) if value.is_integer() and abs(value) < 2**53 else value  # as RFC 8785: 1.0 is 1
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        shown = (f for f in dataclasses.fields(value) if f.metadata.get("plain", True))
-        return {f.name: to_plain(getattr(value, f.name)) for f in shown}
+        return _number(value)
     if isinstance(value, Mapping):
         return {str(k): to_plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
@@ -73,7 +75,26 @@ def to_plain(value: Any) -> Any:
         return sorted(to_plain(v) for v in value)
     if hasattr(value, "item"):  # a NumPy scalar
         return to_plain(value.item())
-    raise TypeError(f"a {type(value).__name__} cannot be written into a record")
+    raise TypeError(f"a {kind.__name__} cannot be written into a record")
+
+
+_AS_IT_IS = frozenset({str, int, bool, type(None)})
+
+
+@cache
+def _names(kind: type) -> tuple[str, ...] | None:
+    """The fields of a noun that are written."""
+    if not dataclasses.is_dataclass(kind):
+        return None
+    return tuple(f.name for f in dataclasses.fields(kind) if f.metadata.get("plain", True))
+
+
+def _number(value: float) -> float | str:
+    if math.isnan(value):
+        raise ValueError("NaN cannot be written into a record")
+    if not math.isfinite(value):
+        return "inf" if value > 0 else "-inf"
+    return int(value) if value.is_integer() and abs(value) < 2**53 else value  # as RFC 8785: 1.0 is 1
 
 
 def canonical_json(value: Any) -> bytes:

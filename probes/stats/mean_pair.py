@@ -11,6 +11,7 @@ where k is 0 or n. Groups count as independent.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Literal
 
@@ -21,13 +22,13 @@ from numpy.typing import NDArray
 from steelyard.audit.errors import ProbeError
 from steelyard.audit.types import Deviation, Estimate
 from steelyard.probes.stats.layout import Layout, lay_out
-from steelyard.probes.stats.means import Measured
+from steelyard.probes.stats.means import GRID, Measured
 from steelyard.probes.stats.table import CountTable
 
 __all__ = ["MOST_GROUPS", "mean_pair"]
 
 MOST_GROUPS = 60  # every pair's ratio is drawn; beyond it there are more than 1,770 of them
-GRID = 1001
+MOST_DRAWS = 1000  # enough for the quantiles kept
 METHOD = "mean of the drawn errors of all pairs (Jeffreys), a bound on the error of their mean"
 
 Array = NDArray[np.float64]
@@ -39,19 +40,21 @@ def mean_pair(
 ) -> tuple[Measured, Mapping[str, str | int]]:  # fmt: skip
     """Mean over the pairs of usable groups of |p_i - p_j|, in [0, 1], or of min / max, in [0, 1]; and its detail.
 
-    `draws` deviates of each group's rate. Raises ProbeError where fewer than two groups are usable, more than
-    `MOST_GROUPS` for a ratio, or a pair is 0 / 0.
+    `draws` deviates of each group's rate, at most `MOST_DRAWS`. Raises ProbeError where fewer than two groups are
+    usable, more than `MOST_GROUPS` for a ratio, or a pair is 0 / 0.
     """
     layout = lay_out(table, rates=(rate,), scope=(attributes,), contrast="pairwise", reference={}, min_n=min_n)
     arms = layout.arms
     p, groups = arms.p, len(arms.p)
-    drawn = rng.beta(arms.k + 0.5, np.maximum(arms.n - arms.k, 0.0) + 0.5, size=(draws, groups))
+    size = (min(draws, MOST_DRAWS), groups)
+    drawn = rng.beta(arms.k + 0.5, np.maximum(arms.n - arms.k, 0.0) + 0.5, size=size)
     if form == "difference":
         value, errors = float(_spread(p[None, :])[0]), _spread(drawn - p)
     else:
         value, errors = _ratios(p, drawn, attributes)
     errors = np.sort(errors)
-    reach = float(np.quantile(errors, level, method="higher"))
+    last = len(errors) - 1
+    reach = float(errors[math.ceil(level * last)])
     estimate = Estimate(
         value=value,
         low=max(value - reach, 0.0),
@@ -61,7 +64,7 @@ def mean_pair(
         n_effective=None if arms.linear is None else float(arms.n.sum()),
         method=METHOD,
     )
-    grid = np.quantile(errors, np.linspace(0.0, 1.0, GRID), method="higher")
+    grid = errors[np.ceil(np.linspace(0.0, 1.0, GRID) * last).astype(np.int64)]
     return Measured(estimate=estimate, basis=Deviation(value=value, quantiles=tuple(grid.tolist()))), _detail(layout)
 
 
