@@ -16,7 +16,10 @@ from steelyard.models.recipes.registry import resolve
 def main() -> list[dict[str, Any]]:
     samples = load_samples(DataPart(dataset="adult", groups=["sex", "race"]), target=None, base=Path())
     assert samples.train is not None
-    models = {recipe.id: train_reference(recipe, samples.train, 0)[0] for recipe in resolve("baseline")}
+    models = {
+        recipe.id: train_reference(recipe, samples.train, 0)[0]
+        for recipe in resolve("baseline", modality=samples.train.modality)
+    }
     test = samples.test
     groups = test.inputs[["sex", "race"]]
     record = audit(models.pop("baseline/boosting"), test.inputs, test.labels, groups=groups, references=models)
