@@ -14,7 +14,7 @@ __all__ = ["ADAPTER", "Adapter"]
 
 @dataclass(frozen=True, kw_only=True)
 class Adapter(FineTune):
-    """`network/fine-tune` in the mode lora (Hu et al. 2021, arXiv:2106.09685), at the rate that few weights take."""
+    """`network/fine-tune` in the mode lora (Hu et al. 2021, arXiv:2106.09685)."""
 
     family: ClassVar[str] = "adapter"
     variant: ClassVar[str] = "adapter"
@@ -22,7 +22,6 @@ class Adapter(FineTune):
     summary: ClassVar[str] = "a pre-trained encoder with low-rank additions (LoRA)"
 
     mode: str = "lora"
-    lr: float = 5e-4
 
     def __post_init__(self) -> None:
         """An adapter has one mode."""

@@ -72,11 +72,12 @@ class NetworkRecipe(Recipe):
         except PlanError as error:
             raise PlanError(error.message, where=self.id, hint=error.hint) from error
         read_ways(self.augment, self.ways, where=self.id)
-        sizes = [item.name for item in fields(self) if type(item.default) is int and item.name not in _OF_THE_LOOP]
-        for name in sizes:
-            value = getattr(self, name)
-            if type(value) is not int or value < 1:
-                raise PlanError(f"{name} is {value!r}", where=self.id, hint="it is a whole number, at least 1")
+        for name, usual in [(item.name, item.default) for item in fields(self) if item.name not in _OF_THE_LOOP]:
+            if type(usual) is not int:
+                continue
+            value, least = getattr(self, name), min(1, usual)  # what is 0 by itself may be 0: it is off
+            if type(value) is not int or value < least:
+                raise PlanError(f"{name} is {value!r}", where=self.id, hint=f"it is a whole number, at least {least}")
 
     @property
     def settings(self) -> Mapping[str, Scalar]:

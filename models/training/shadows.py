@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +22,17 @@ from steelyard.audit.target import Sample
 from steelyard.audit.types import Modality, Task
 from steelyard.models.recipes.boosting import Boosting
 from steelyard.models.recipes.cnn import CnnRecipe
+from steelyard.models.recipes.fine_tune import FineTune
 from steelyard.models.recipes.mlp import MlpRecipe
 from steelyard.models.recipes.networks import NetworkRecipe
 from steelyard.models.recipes.recipe import Recipe
 from steelyard.models.recipes.words import Words
+from steelyard.models.training.kept import kept_ensemble, shadow_key
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from steelyard.models.training.ensemble import Ensemble
 
 __all__ = ["Shadows", "nearest_recipe", "train_shadows"]
 
@@ -37,7 +44,7 @@ _FREE = {"epochs", "batch", "lr", "dropout", "validation", "precision", "device"
 class Shadows:
     """K trained models. `members` (K, n) says which rows of the pool each learnt from; `way`, how they were trained.
 
-    `way` is batched, loop (networks one by one) or fit (the recipe, K times).
+    `way` is batched, loop (networks one by one), heads (on features computed once) or fit (the recipe, K times).
     """
 
     members: NDArray[np.bool_]
@@ -73,9 +80,10 @@ def train_shadows(
 ) -> Shadows:
     """K models of `recipe`, model k on the rows of `pool` where `members[k]` is true.
 
-    Networks that `train_ensemble` can train are trained by it, on inputs prepared once for the whole pool; anything
-    else is fitted K times. The same arguments give the same models. With a `folder`, networks are kept there under a
-    digest of all that they depend on. `jobs` are processes, where models are trained one by one.
+    Networks that `train_ensemble` can train are trained by it, on inputs prepared once for the whole pool. Of an
+    encoder whose body is frozen the heads alone are trained, on features computed once: what K fits give, to rounding.
+    Anything else is fitted K times. The same arguments give the same models. With a `folder`, networks are kept there
+    under a digest of all that they depend on. `jobs` are processes, where models are trained one by one.
     Raises TargetError for a pool that is not for classification, and members that do not fit it.
     """
     if pool.labels is None or pool.task not in recipe.tasks or not pool.classes:
@@ -86,6 +94,8 @@ def train_shadows(
         )
     if pool.weights is None and type(recipe) in (MlpRecipe, CnnRecipe) and _plainly(cast("NetworkRecipe", recipe)):
         return _networks(cast("NetworkRecipe", recipe), pool, members, seed, jobs, folder)
+    if type(recipe) is FineTune and recipe.mode == "frozen" and not recipe.augment:  # copies differ from part to part
+        return _heads(recipe, pool, members, seed, jobs, folder)
     return _fitted(recipe, pool, members, seed, jobs)
 
 
@@ -98,46 +108,85 @@ def _plainly(recipe: NetworkRecipe) -> bool:
 def _networks(
     recipe: NetworkRecipe, pool: Sample, members: NDArray[np.bool_], seed: int, jobs: int, folder: Path | None
 ) -> Shadows:
-    from scipy.special import softmax
-
     from steelyard.models.networks.architectures import build
-    from steelyard.models.networks.determinism import draw_seed, torch_threads
+    from steelyard.models.networks.determinism import draw_seed
     from steelyard.models.training.ensemble import EnsembleSettings, train_ensemble
 
     prepare = recipe.prepared(pool)
     rows = recipe.rows(prepare, pool)
     module = partial(build, recipe.architecture, **recipe.configuration(prepare, len(pool.classes)))
-    path = None if folder is None else folder / f"{_key(recipe, pool, members, seed)}.safetensors"
-    found = None if path is None else _read(path, module)
-    if found is None:
-        found = train_ensemble(
-            module,
-            rows.inputs,
-            rows.labels,
-            members,
-            seeds=[draw_seed(seed, f"shadow {k}") for k in range(len(members))],
-            settings=EnsembleSettings(
-                epochs=recipe.epochs, batch=recipe.batch, lr=recipe.lr, jobs=jobs, device=recipe.device
-            ),
-        )
-        if path is not None:
-            _write(path, found)
-    ensemble = found
+    how = EnsembleSettings(epochs=recipe.epochs, batch=recipe.batch, lr=recipe.lr, jobs=jobs, device=recipe.device)
+    seeds = [draw_seed(seed, f"shadow {k}") for k in range(len(members))]
 
-    def ask(inputs: Any) -> NDArray[np.float64]:
-        with torch_threads():
-            chances: NDArray[np.float64] = softmax(ensemble.logits(prepare(inputs)).astype(np.float64), axis=2)
-        return chances
+    def train() -> Ensemble:
+        return train_ensemble(module, rows.inputs, rows.labels, members, seeds=seeds, settings=how)
 
+    ensemble = kept_ensemble(folder, shadow_key(recipe, pool, members, seed), module, train)
+    ask = partial(_asked, ensemble, prepare)
     return Shadows(members=members, classes=pool.classes, way=ensemble.way, ask=ask)
+
+
+def _heads(
+    recipe: FineTune, pool: Sample, members: NDArray[np.bool_], seed: int, jobs: int, folder: Path | None
+) -> Shadows:
+    """The body's features of the pool are computed once, and so are those of each set of rows that is asked about."""
+    from copy import deepcopy
+
+    import torch
+
+    from steelyard.models.recipes.networks import survey_weights
+    from steelyard.models.training.batches import Rows
+    from steelyard.models.training.heads import train_heads
+
+    network, rows = recipe.start(pool, seed)
+    body, seeds = cast("Any", network.module), _fit_seeds(seed, len(members))
+
+    def features(inputs: Any) -> Tensor:
+        ready = network.prepare(inputs)
+        return recipe.features(network, Rows(inputs=ready, labels=ready[:, 0], pad=rows.pad))
+
+    def new_head(own: int) -> Any:
+        head = deepcopy(body.head)
+        recipe.renew(head, own)
+        return head
+
+    own = features(pool.inputs)
+
+    def train() -> Ensemble:
+        places = [torch.from_numpy(np.flatnonzero(mine)) for mine in members]
+        weights = [survey_weights(_part(pool, mine)) for mine in members]
+        return train_heads(
+            new_head,
+            body.dropout,
+            own,
+            [replace(rows.take(place), weights=w) for place, w in zip(places, weights, strict=True)],
+            places,
+            recipe.loop_settings(network),
+            seeds=seeds,
+            what=recipe.objective(network),
+            jobs=jobs,
+        )
+
+    ensemble = kept_ensemble(folder, shadow_key(recipe, pool, members, seed), lambda: new_head(0), train)
+    ask = partial(_asked, ensemble, lambda inputs: own if inputs is pool.inputs else features(inputs))
+    return Shadows(members=members, classes=pool.classes, way="heads", ask=ask)
+
+
+def _asked(ensemble: Ensemble, ready: Callable[[Any], Tensor], inputs: Any) -> NDArray[np.float64]:
+    """(K, n, classes) the softmax of what the ensemble says of inputs made `ready`."""
+    from scipy.special import softmax
+
+    from steelyard.models.networks.determinism import torch_threads
+
+    with torch_threads():
+        chances: NDArray[np.float64] = softmax(ensemble.logits(ready(inputs)).astype(np.float64), axis=2)
+    return chances
 
 
 def _fitted(recipe: Recipe, pool: Sample, members: NDArray[np.bool_], seed: int, jobs: int) -> Shadows:
     import joblib
 
-    from steelyard.audit.canonical import generator
-
-    seeds = [int(generator(seed, f"shadow {k}").integers(2**31 - 1)) for k in range(len(members))]
+    seeds = _fit_seeds(seed, len(members))
     work = (joblib.delayed(_fit)(recipe, pool, own, s) for own, s in zip(members, seeds, strict=True))
     models = list(joblib.Parallel(n_jobs=jobs)(work))
 
@@ -145,6 +194,13 @@ def _fitted(recipe: Recipe, pool: Sample, members: NDArray[np.bool_], seed: int,
         return np.stack([_chances(model, inputs, pool.classes) for model in models])
 
     return Shadows(members=members, classes=pool.classes, way="fit", ask=ask)
+
+
+def _fit_seeds(seed: int, count: int) -> list[int]:
+    """The seed of each model that is fitted by itself."""
+    from steelyard.audit.canonical import generator
+
+    return [int(generator(seed, f"shadow {k}").integers(2**31 - 1)) for k in range(count)]
 
 
 def _fit(recipe: Recipe, pool: Sample, own: NDArray[np.bool_], seed: int) -> Any:
@@ -179,60 +235,3 @@ def _part(pool: Sample, own: NDArray[np.bool_]) -> Sample:
         groups=FrozenMap({name: replace(groups, codes=groups.codes[own]) for name, groups in pool.groups.items()}),
         fingerprint=digest([pool.fingerprint, hashlib.sha256(np.packbits(own).tobytes()).hexdigest()]),
     )
-
-
-def _key(recipe: Recipe, pool: Sample, members: NDArray[np.bool_], seed: int) -> str:
-    from importlib.metadata import version
-
-    return digest(
-        {
-            "recipe": [recipe.id, recipe.version, dict(recipe.settings)],
-            "pool": pool.fingerprint,
-            "members": [list(members.shape), hashlib.sha256(np.packbits(members).tobytes()).hexdigest()],
-            "seed": seed,
-            "versions": [version("torch"), version("numpy"), version("steelyard")],
-        }
-    )
-
-
-def _read(path: Path, module: Callable[[], Any]) -> Any:
-    """The ensemble kept at `path`; None where there is none that is whole."""
-    import json
-
-    from safetensors import SafetensorError, safe_open
-
-    from steelyard.models.training.checkpoint import training_key
-    from steelyard.models.training.ensemble import Ensemble
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            plain = json.loads((file.metadata() or {})["shadows"])
-            state = {name: file.get_tensor(name) for name in sorted(file.keys())}
-        losses = np.asarray(plain["losses"])
-        if plain["digest"] != training_key(plain["way"], state):
-            return None
-        return Ensemble(module=module().eval(), state=state, losses=losses, way=plain["way"])
-    except (OSError, SafetensorError, KeyError, ValueError):
-        return None
-
-
-def _write(path: Path, ensemble: Any) -> None:
-    """Keep the ensemble; a disk that is full costs the next call the training, and nothing else."""
-    import json
-    import os
-    import tempfile
-
-    from safetensors.torch import save
-
-    from steelyard.models.training.checkpoint import training_key
-
-    state = {name: value.cpu().contiguous() for name, value in sorted(ensemble.state.items())}
-    plain = {"way": ensemble.way, "losses": ensemble.losses.tolist(), "digest": training_key(ensemble.way, state)}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(save(state, metadata={"shadows": json.dumps(plain)}))
-        os.replace(name, path)
-    except OSError:
-        return
