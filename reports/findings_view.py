@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from steelyard.audit.types import Direction, Finding, Scalar, Verdict
 from steelyard.reports.curves import curves_of
 from steelyard.reports.details import detail_words
+from steelyard.reports.exposed import exposed_of
 from steelyard.reports.numbers import count, estimate_text, limit, number, percent
 from steelyard.reports.roc import rocs_of
 from steelyard.reports.sections import Cell, Family, Glance, Line, Mark, Metric, Part, Question, Row
@@ -132,6 +133,7 @@ def _metric(shared: Shareable, metric: str, found: Sequence[Finding], evidence: 
         curves=curves,
         curve_note=note,
         rocs=rocs_of(shared, found, evidence),
+        exposed=exposed_of(shared, found, evidence),
         notes=_notes(found, no_interval),
     )
 

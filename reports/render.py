@@ -9,6 +9,7 @@ from steelyard.audit.errors import IntegrityError, PlanError
 from steelyard.audit.record import Record
 from steelyard.audit.store import read_evidence, write_atomic
 from steelyard.reports.curves import CURVE
+from steelyard.reports.exposed import EXPOSED
 from steelyard.reports.roc import ROC
 from steelyard.reports.tables_view import TABLE
 
@@ -45,7 +46,7 @@ def _shown_bytes(record: Record, out: Path) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     for finding in record.findings:
         for item in finding.evidence:
-            if item.name not in (CURVE, ROC, TABLE) or item.data or item.digest in found:
+            if item.name not in (CURVE, EXPOSED, ROC, TABLE) or item.data or item.digest in found:
                 continue
             try:
                 found[item.digest] = read_evidence(out, item.digest)

@@ -3,7 +3,8 @@
 It has the record's own names, so that a reader of record.json reads it too, with these differences: the estimate of a
 withheld finding or verdict is null and `withheld` is true; groups hidden are listed under `suppression` and carry no
 count, nor do comparisons then; texts about them have their numbers masked; what a gate needs to be judged again
-(`basis`), evidence bytes and names of machines are left out. Strings are exact: no one pastes JSON into a spreadsheet,
+(`basis`), evidence bytes and names of machines are left out, but for the tables and the most exposed records behind
+findings, which stand under `tables` and `exposed`. Strings are exact: no one pastes JSON into a spreadsheet,
 so nothing is guarded.
 """
 
@@ -16,6 +17,7 @@ from typing import Any
 from steelyard.audit.canonical import to_plain
 from steelyard.audit.record import Record
 from steelyard.audit.types import Estimate, Finding, Verdict
+from steelyard.reports.exposed import shown_exposed
 from steelyard.reports.scope_view import PRIVATE
 from steelyard.reports.shareable import Shareable, shareable
 from steelyard.reports.tables_view import shown_tables
@@ -44,6 +46,7 @@ def render_json(record: Record, evidence: Mapping[str, bytes] | None = None) -> 
         "uncovered": record.uncovered,
         "findings": [_finding(shared, f) for f in record.findings if not shared.hides_table(f.where)],
         "tables": _tables(shared, evidence or {}),
+        "exposed": _exposed(shared, evidence or {}),
         "failures": _failures(shared),
         "inapplicable": record.inapplicable,
         "suppression": _suppression(shared),
@@ -92,6 +95,11 @@ def _tables(shared: Shareable, evidence: Mapping[str, bytes]) -> list[dict[str, 
         plain["columns"] = [{"name": name, "kind": kind} for name, kind in table.columns]
         found.append(plain)
     return found
+
+
+def _exposed(shared: Shareable, evidence: Mapping[str, bytes]) -> list[dict[str, Any]]:
+    """The records that each attack finds first, of every target; `found` is null where the evidence is lost."""
+    return [to_plain(item) for item in shown_exposed(shared, shared.record.findings, evidence)]
 
 
 def _verdict(shared: Shareable, verdict: Verdict) -> dict[str, Any]:

@@ -15,6 +15,7 @@ __all__ = [
     "Count",
     "Curve",
     "CurvePoint",
+    "Exposed",
     "Fact",
     "Family",
     "Gap",
@@ -208,6 +209,17 @@ class RocCurve:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Exposed:
+    """The records that one attack finds first; no columns where the evidence is lost, and `lead` then says so."""
+
+    attack: str
+    lead: str
+    means: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
     """One metric id with all that was measured under it."""
 
@@ -226,6 +238,7 @@ class Metric:
     curves: tuple[Curve, ...] = ()
     curve_note: str = ""
     rocs: tuple[RocCurve, ...] = ()
+    exposed: tuple[Exposed, ...] = ()  # the attack that finds most first
     notes: tuple[str, ...] = ()
 
     @property

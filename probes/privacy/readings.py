@@ -27,7 +27,6 @@ __all__ = ["Readings", "membership_specs"]
 NOT_SHOWN = "what a stronger attack would find: an attack that fails has not shown that the model is private"
 YEOM = "Yeom et al. 2018, arXiv:1709.01604"
 LIRA = "Carlini et al. 2022, arXiv:2112.03570"
-MOST_EXPOSED = 20
 
 
 def membership_specs(prefix: str) -> tuple[MetricSpec, ...]:
@@ -108,6 +107,7 @@ class Readings:
 
         A `binary` score has one threshold, so no rate at an FPR. `p` (members,) are per-record false-positive rates.
         """
+        from steelyard.probes.privacy.exposed import most_exposed
         from steelyard.probes.stats.roc import best_cut, tpr_at
 
         where: dict[str, Scalar] = {"attack": attack}
@@ -116,7 +116,8 @@ class Readings:
         except ProbeError as error:
             yield self.failed(attack, error)
             return
-        evidence = (self._curve(attack, told), self._exposed(attack, told, p))
+        exposed = most_exposed(attack, told, self.inside.ids, by=self.by, level=self.level, p=p)
+        evidence = (self._curve(attack, told), exposed)
         yield self.finding("auc", area, where, detail=detail, evidence=evidence)
         try:
             cut = best_cut(told, rng, level=self.level)
@@ -179,23 +180,3 @@ class Readings:
         fpr, tpr = log_points(told)
         plain = {"attack": attack, "fpr": fpr.round(6).tolist(), "tpr": tpr.round(6).tolist(), "axes": "log-log"}
         return Evidence(name="membership-roc", kind="json", data=json.dumps(plain, sort_keys=True).encode())
-
-    def _exposed(self, attack: str, told: Told, p: NDArray[np.float64] | None) -> Evidence:
-        """The members that the attack is surest of, by id alone: nothing of what their rows hold."""
-        import numpy as np
-
-        m = len(self.inside.inputs)
-        order = np.argsort(-told.scores[:m], kind="stable")[:MOST_EXPOSED]
-        ids = self.inside.ids
-        outside = np.sort(told.scores[m:])
-        above = 1 - np.searchsorted(outside, told.scores[:m][order], side="left") / outside.size
-        records = [
-            {
-                "id": "" if ids is None else str(ids[row]),
-                "held_out_rows_at_or_above": round(float(share), 6),
-                **({} if p is None else {"p": round(float(p[row]), 8)}),
-            }
-            for row, share in zip(order.tolist(), above.tolist(), strict=True)
-        ]
-        plain = {"attack": attack, "by": self.by, "records": records}
-        return Evidence(name="membership-exposed", kind="json", data=json.dumps(plain, sort_keys=True).encode())

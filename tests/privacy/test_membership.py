@@ -17,6 +17,7 @@ from steelyard.audit.errors import ProbeError
 from steelyard.audit.target import References
 from steelyard.audit.types import Failure, Finding
 from steelyard.probes.privacy.blind import blind_auc
+from steelyard.probes.privacy.exposed import most_exposed
 from steelyard.probes.privacy.membership import QUANTILE, Membership
 from steelyard.probes.privacy.memoriser import Memoriser
 from steelyard.probes.privacy.quantiles import quantile_scores
@@ -150,8 +151,50 @@ def test_the_most_exposed_are_named_by_id_only(world):
     assert exposed["by"] == "id"
     assert len(exposed["records"]) == 20
     assert all(
-        set(r) == {"id", "held_out_rows_at_or_above"} and r["id"].startswith("person") for r in exposed["records"]
+        set(r) == {"id", "held_out_rows_at_or_above", "adjusted"} and r["id"].startswith("person")
+        for r in exposed["records"]
     )
+    assert (exposed["members"], exposed["held_out"]) == (world.n, world.n)
+
+
+def exposed_of(scores, members: int, clusters=None) -> dict:
+    """The evidence for scores of which the first are the members'."""
+    n = len(scores)
+    told = Told(scores=scores, member=np.arange(n) < members, design=Design(n=n, clusters=clusters))
+    ids = np.array([f"r{i}" for i in range(members)])
+    return json.loads(most_exposed("loss", told, ids, by="id", level=0.95).data)
+
+
+def test_the_records_said_to_stand_out_are_those_planted():
+    """40 of 400 members far above all else: they are named, and few of the others beside them."""
+    rng = np.random.default_rng(21)
+    planted = np.arange(400) % 10 == 0
+    kept = wrong = 0
+    for _ in range(50):
+        scores = rng.normal(size=1200)
+        scores[:400] += 6.0 * planted
+        exposed = exposed_of(scores, 400)
+        assert {r["id"] for r in exposed["records"]} <= {f"r{i}" for i in np.flatnonzero(planted)}
+        assert all(r["held_out_rows_at_or_above"] == 0.0 and r["adjusted"] <= 0.05 for r in exposed["records"])
+        kept, wrong = kept + 40, wrong + exposed["standing_out"] - 40
+    assert 0 <= wrong <= 0.06 * (kept + wrong)
+
+
+def test_none_stands_out_where_membership_is_permuted():
+    """Over 400 permutations of one pool of scores: some row is accused in at most 5 % of them."""
+    rng = np.random.default_rng(22)
+    pool, accused = rng.normal(size=600), 0
+    for _ in range(400):
+        accused += exposed_of(rng.permutation(pool), 20)["standing_out"] > 0
+    assert binom.ppf(0.001, 400, 0.03) <= accused <= binom.ppf(0.999, 400, 0.05)
+
+
+def test_equal_scores_and_clustered_rows_accuse_nobody():
+    tied = exposed_of(np.repeat([1.0, 0.0], 100), 60)
+    assert tied["standing_out"] == 0
+    clustered = exposed_of(np.arange(200.0)[::-1], 100, clusters=np.arange(200) // 4)
+    assert clustered["standing_out"] is None
+    assert clustered["records"][0]["adjusted"] is None
 
 
 def test_shifted_tables_are_told_apart_without_the_model(world):
