@@ -176,6 +176,8 @@ def arrange(
     for target in (mine, *frozen.values()):
         beside = frozen if target is mine else References()
         for probe in meant.probes:
+            if probe.about_data and target is not mine:
+                continue
             why = misfit(probe, target, sample)
             if why is not None:
                 unfit.append(why)

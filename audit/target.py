@@ -255,6 +255,7 @@ class Probe:
     files: ClassVar[tuple[str, ...]] = ()  # settings that name a file: relative to the plan, known by its content
     reads_counts: ClassVar[bool] = False  # whether it can read a sample that was reduced to counts (`Sample.reduced`)
     needs_every_row: ClassVar[bool] = False  # its question is of all rows at once: a sample of them is no answer
+    about_data: ClassVar[bool] = False  # whatever the model, the answer is the same: the candidate's rows carry it
 
     @property
     def family(self) -> str:

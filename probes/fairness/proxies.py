@@ -56,6 +56,7 @@ class Proxies(Probe):
 
     id: ClassVar[str] = ID
     requires: ClassVar[frozenset[Capability | Data]] = frozenset({Capability.PREDICT, Data.GROUPS})
+    about_data: ClassVar[bool] = True
     metrics: ClassVar[tuple[MetricSpec, ...]] = (
         MetricSpec(
             id=AUC,

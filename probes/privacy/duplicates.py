@@ -71,6 +71,7 @@ class Duplicates(Probe):
 
     id: ClassVar[str] = ID
     requires: ClassVar[frozenset[Data]] = frozenset({Data.TRAINING})
+    about_data: ClassVar[bool] = True
     tasks: ClassVar[frozenset[Task]] = frozenset(Task)
     metrics: ClassVar[tuple[MetricSpec, ...]] = (
         _spec(EXACT, "share of test rows whose inputs are those of a training row"),

@@ -94,6 +94,7 @@ class UniqueRows(Probe):
 
     id: ClassVar[str] = ID
     requires: ClassVar[frozenset[Capability]] = frozenset({Capability.PREDICT})
+    about_data: ClassVar[bool] = True
     metrics: ClassVar[tuple[MetricSpec, ...]] = (
         _size(K, "fewest rows that agree with one another in all quasi-identifiers; larger is safer", SWEENEY),
         _share(UNIQUE, "share of rows that no other row agrees with in all quasi-identifiers", SWEENEY),
