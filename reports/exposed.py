@@ -25,8 +25,9 @@ __all__ = ["EXPOSED", "ShownExposed", "exposed_of", "shown_exposed"]
 EXPOSED = "membership-exposed"
 LOST = "The most exposed records are not shown: their evidence file is not beside the record, or does not fit it."
 MEANS = (
-    "To stand out means that whoever has the row and may ask the model can tell that it was trained on; where training"
-    " and held-out rows differ by themselves (blind AUC), a row may stand out for that alone. It does not mean that the"
+    "The false positive rate is the share of held-out rows that look as much like members as the row does. To stand"
+    " out means that whoever has the row and may ask the model can tell that it was trained on; where training and"
+    " held-out rows differ by themselves (blind AUC), a row may stand out for that alone. It does not mean that the"
     " model gives away what the row holds, nor that rows which are not listed are safe from a stronger attack."
 )
 _MOST = 20
@@ -72,8 +73,8 @@ def _worded(item: ShownExposed) -> Exposed:
     records = plain["records"]
     adjusted, own = plain["standing_out"] is not None, any("p" in record for record in records)
     columns = (
-        f"Record, by {plain['by']}" if plain["by"] else "Record",
-        "Found at a false positive rate of",
+        plain["by"][:1].upper() + plain["by"][1:] or "Record",
+        "False positive rate",
         *(("p by models without it",) if own else ()),
         *(("Adjusted p", "Stands out") if adjusted else ()),
     )

@@ -56,7 +56,7 @@ def candidate(record) -> str:
 def test_a_row_says_at_which_rate_it_is_found_and_whether_it_stands_out(record, candidate):
     (one,) = shown(record, found(candidate, "lira", PLAIN))
     assert one.columns == (
-        "Record, by id", "Found at a false positive rate of", "p by models without it", "Adjusted p", "Stands out",
+        "Id", "False positive rate", "p by models without it", "Adjusted p", "Stands out",
     )  # fmt: skip
     assert one.rows[0] == (SCRIPT, "< 0.0013", "< 0.001", "0.020", "yes")
     assert one.rows[1] == ("'=cmd()\\u202e7", "0.013", "0.003", "0.050", "yes")
