@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.random import Generator
     from numpy.typing import NDArray
 
-__all__ = ["GradientInversion"]
+__all__ = ["GradientInversion", "closeness"]
 
 ID = "privacy.gradient-inversion"
 CLOSENESS = f"{ID}.closeness"
@@ -120,28 +120,38 @@ class GradientInversion(Probe):
 
     def _rebuilt(self, module: Any, x: Any, beside: Any, columns: Any, seed: int) -> NDArray[np.float64]:
         """(images,) closeness of each picture, its batch rebuilt as one; the best fitting of the batch counts."""
-        import numpy as np
-
         from steelyard.probes.privacy.inversion import shapes_of
         from steelyard.probes.privacy.inversion_torch import rebuild, shared_gradient
 
         bounds = float(min(x.min(), beside.min())), float(max(x.max(), beside.max()))
-        values: list[float] = []
+        made = []
         for start in range(0, len(x), self.batch):
             part = slice(start, start + self.batch)
             gradient = [g.detach() for g in shared_gradient(module, x[part], columns[part])]
-            made = rebuild(
+            found = rebuild(
                 module, gradient, columns[part], tuple(x[part].shape), bounds=bounds, steps=self.steps,
                 smooth=self.smooth, seed=seed + start,
             )  # fmt: skip
-            shapes = shapes_of(made.double().numpy())
-            for true, another in zip(x[part], beside[part], strict=True):
-                near = [
-                    float(np.linalg.norm(shapes - shapes_of(one.double().numpy()[None]), axis=1).min())
-                    for one in (true, another)
-                ]
-                values.append((near[1] - near[0]) / (near[0] + near[1]) if sum(near) > 0 else 0.0)
-        return np.array(values)
+            made.append(shapes_of(found.double().numpy()))
+        return closeness(made, *(shapes_of(side.double().numpy()) for side in (x, beside)))
+
+
+def closeness(
+    made: Sequence[NDArray[np.float64]], own: NDArray[np.float64], other: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(images,) (d_other − d_own) / (d_other + d_own), d the distance to the nearest picture rebuilt from its batch.
+
+    `made` holds the shapes (batch, pixels) rebuilt from each batch, `own` and `other` (images, pixels) in their order.
+    """
+    import numpy as np
+
+    values: list[float] = []
+    for shapes in made:
+        for _ in shapes:
+            i = len(values)
+            near = [float(np.linalg.norm(shapes - side[i], axis=1).min()) for side in (own, other)]
+            values.append((near[1] - near[0]) / (near[0] + near[1]) if sum(near) > 0 else 0.0)
+    return np.array(values)
 
 
 def paired_pictures(

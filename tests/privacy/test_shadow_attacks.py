@@ -18,7 +18,7 @@ from steelyard.probes.privacy.shadow_attacks import (
     rmia,
 )
 from steelyard.probes.stats.linearised import Design
-from steelyard.probes.stats.roc import Told
+from steelyard.probes.stats.roc import Told, tpr_beyond
 
 
 @pytest.fixture
@@ -148,6 +148,23 @@ def test_permuted_membership_is_accused_in_at_most_alpha_of_the_runs():
             areas.append(estimate.value)
         assert accused <= binom.ppf(0.999, 250, 0.05), name
         assert np.mean(areas) == pytest.approx(0.5, abs=4 * 0.033 / np.sqrt(250)), name
+
+
+def test_rates_calibrated_by_record_accuse_members_of_nothing_where_there_is_nothing():
+    """A model like its shadows that saw no row, 250 times: "more than 5 % found" is claimed in 5 % at most."""
+    rng = np.random.default_rng(6)
+    members = balanced_members(16, 600, rng)
+    accused, runs = 0, 250
+    for _ in range(runs):
+        phi = rng.normal(rng.normal(size=600), 1.0, (17, 600))
+        p = per_record_p(lira_offline(phi[0], phi[1:], members, variance="per-row"), members)
+        told = Told(scores=-np.log(p), member=rng.permutation(600) < 300, design=Design(n=600))
+        try:
+            found = tpr_beyond(told, -np.log(0.05), 0.05, level=0.90)
+        except ProbeError:  # the calibration was proven wrong by the rows outside: nothing is claimed
+            continue
+        accused += found.tpr.estimate.low > 0.05
+    assert 1 <= accused <= binom.ppf(0.999, runs, 0.05)
 
 
 def test_a_row_without_a_shadow_on_one_side_is_refused():

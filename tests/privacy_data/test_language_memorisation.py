@@ -16,6 +16,7 @@ from steelyard.audit.canonical import FrozenMap, generator
 from steelyard.audit.errors import NotApplicable, ProbeError
 from steelyard.audit.target import References, Sample
 from steelyard.audit.types import Capability, Failure, Finding, Inapplicable, Modality, Task
+from steelyard.probes.privacy.attribute_inference import mean_difference
 from steelyard.probes.privacy.language_memorisation import (
     LanguageMemorisation,
     completes,
@@ -30,8 +31,9 @@ from steelyard.probes.privacy.language_memorisation_scores import (
     ranks,
     unlike,
 )
-from steelyard.probes.stats.auc import auc_difference
+from steelyard.probes.stats.auc import auc, auc_difference
 from steelyard.probes.stats.linearised import Design
+from steelyard.probes.stats.means import mean
 
 LIST = "the a cat dog sat ran on under mat tree with and red blue old new house king saw took gave"
 WORDS = np.array(LIST.split(" "))
@@ -152,6 +154,70 @@ def test_the_null_of_the_advantage_over_many_audits(texts) -> None:
         gain = auc_difference(scores[~taught], blind, member[~taught], Design(n=80), level=0.9)
         alarms += gain.estimate.low > 0
     assert 1 <= alarms <= binom.ppf(0.999, runs, 0.06), alarms  # t intervals of 80 texts: a little over .05
+
+
+class Open(Speaker):
+    """A word chain that shows the whole distribution of the next word."""
+
+    def standardised_loglikelihood(self, texts: Sequence[str]) -> list[np.ndarray]:
+        found = []
+        for text in texts:
+            words = text.split()
+            rows = []
+            for place, word in enumerate(words[1:], start=1):
+                before = [" ".join(words[:place])] * len(WORDS)
+                logs = np.array([row.sum() for row in self.chain.loglikelihood(list(WORDS), before)])
+                p = np.exp(logs) / np.exp(logs).sum()
+                middle = (p * logs).sum()
+                spread = math.sqrt((p * (logs - middle) ** 2).sum())
+                rows.append((logs[word == WORDS][0] - middle) / max(spread, 1e-9))
+            found.append(np.array(rows))
+        return found
+
+
+SCORES = ("loss", "zlib", "min-k", "min-k-plus-plus")
+
+
+def test_every_membership_score_finds_a_memory_and_accuses_nobody_where_membership_is_permuted(texts) -> None:
+    train, test, third = texts
+    pool = [*train[:40], *test[:40]]
+    member = np.arange(80) < 40
+    leaky = membership_scores(Open(WordChain.of(train)), pool, 0.2)
+    clean = membership_scores(Open(WordChain.of(third)), pool, 0.2)
+    rng = np.random.default_rng(3)
+    for name in SCORES:
+        assert auc(leaky[name], member, Design(n=80), level=0.9).estimate.low > 0.8, name
+        alarms, runs = 0, 250
+        for _ in range(runs):
+            drawn = auc(clean[name], rng.permutation(member), Design(n=80), level=0.9)
+            alarms += drawn.estimate.low > 0.5
+        assert 1 <= alarms <= binom.ppf(0.999, runs, 0.05), (name, alarms)
+
+
+def test_the_null_of_extraction_over_many_permutations(texts) -> None:
+    """A model that recites some texts of a pool, and whichever of them are called training texts: no advantage."""
+    train, test, third = texts
+    pairs = [(" ".join(t.split()[:6]), " ".join(t.split()[6:9])) for t in [*train, *test]]
+    chain = WordChain.of([*third, *train[::6], *test[::6]])
+    rng = np.random.default_rng(4)
+    for hits in (completes(chain, pairs), extraction_chance(chain, pairs, 20) >= 0.5):
+        assert 10 <= hits.sum() <= 120
+        alarms, runs = 0, 300
+        for _ in range(runs):
+            mixed = rng.permutation(hits.astype(np.float64))
+            drawn = mean_difference(mixed[:120], mixed[120:], Design(n=120), Design(n=120), level=0.9)
+            alarms += drawn.estimate.low > 0
+        assert binom.ppf(0.001, runs, 0.02) <= alarms <= binom.ppf(0.999, runs, 0.05), alarms
+
+
+def test_the_null_of_the_mean_exposure_over_many_audits() -> None:
+    """Six canaries that were never seen, 300 times: a gate at log2 e = 1.44 bits fails in at most 5 %."""
+    rng = np.random.default_rng(5)
+    alarms, runs = 0, 300
+    for _ in range(runs):
+        bits = math.log2(200) - np.log2(rng.integers(1, 201, 6))
+        alarms += mean(bits, Design(n=6), level=0.9, lower=0.0, upper=math.log2(200)).estimate.low > math.log2(math.e)
+    assert 1 <= alarms <= binom.ppf(0.999, runs, 0.05), alarms
 
 
 def test_scores_by_hand() -> None:
