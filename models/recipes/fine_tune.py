@@ -25,8 +25,12 @@ if TYPE_CHECKING:
 
 __all__ = ["RATES", "FineTune"]
 
-RATES = {"full": 2e-5, "frozen": 1e-3, "lora": 5e-4}
-"""The rate of each mode. A head on features that stay learns next to nothing at the rate that keeps a body intact."""
+RATES = {"full": 2e-5, "frozen": 1e-2, "lora": 5e-4}
+"""The rate of each mode: a head on features that stay learns next to nothing at the rate that keeps a body intact.
+
+On SST-2 with a MiniLM body, three epochs: heads reach .806 at 1e-2 and .779 at 1e-3 (2,000 rows, mean of three seeds),
+low-rank additions .824 at 5e-4 and .622 at 1e-4 (600 rows).
+"""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from torch import nn
 from steelyard.audit.errors import TargetError
 from steelyard.models.training.batches import Rows
 
-__all__ = ["Budget", "Spent", "check_private", "least_noise"]
+__all__ = ["Budget", "Spent", "check_private", "least_noise", "spent_epsilon"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,3 +83,13 @@ def _searched(epsilon: float, delta: float, rate: float, steps: int) -> float:
         target_epsilon=epsilon, target_delta=delta, sample_rate=rate, steps=steps, accountant="rdp"
     )
     return float(found)
+
+
+@cache
+def spent_epsilon(history: tuple[tuple[float, float, int], ...], delta: float) -> float:
+    """ε at δ by Rényi accounting of a `history` of (σ, rate of sampling, steps)."""
+    from opacus.accountants import RDPAccountant
+
+    accountant = RDPAccountant()
+    accountant.history = list(history)
+    return float(accountant.get_epsilon(delta=delta))

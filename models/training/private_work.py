@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from steelyard.audit.errors import TargetError
 from steelyard.models.networks.determinism import torch_generator
 from steelyard.models.training.batches import Rows
-from steelyard.models.training.budget import Budget, Spent, check_private, least_noise
+from steelyard.models.training.budget import Budget, Spent, check_private, least_noise, spent_epsilon
 from steelyard.models.training.checkpoint import Checkpoint, Interruption, packed, training_key, unpacked
 from steelyard.models.training.curves import Curves
 from steelyard.models.training.journal import Journal
@@ -218,7 +218,7 @@ class PrivateTraining:
 
     def _spent(self) -> Spent:
         return Spent(
-            epsilon=float(self.accountant.get_epsilon(delta=self.budget.delta)),
+            epsilon=spent_epsilon(tuple(self.accountant.history), self.budget.delta),
             delta=self.budget.delta,
             noise=self.noise,
             rate=self.rate,

@@ -23,7 +23,7 @@ from steelyard.models.data.arrays import sample_from_arrays  # noqa: E402
 from steelyard.models.recipes.causal import CausalRecipe  # noqa: E402
 from steelyard.models.recipes.cnn import CnnRecipe  # noqa: E402
 from steelyard.models.recipes.encoder import EncoderRecipe  # noqa: E402
-from steelyard.models.recipes.fine_tune import FineTune  # noqa: E402
+from steelyard.models.recipes.fine_tune import RATES, FineTune  # noqa: E402
 from steelyard.models.recipes.mlp import MlpRecipe  # noqa: E402
 from steelyard.models.recipes.recipe import Recipe  # noqa: E402
 from steelyard.models.recipes.registry import NETWORKS, resolve  # noqa: E402
@@ -213,6 +213,73 @@ def test_a_frozen_body_stays_as_it_was(encoder_folder: Path) -> None:
         full.module.body.state_dict()["embeddings.word_embeddings.weight"]
         == before["embeddings.word_embeddings.weight"]
     ).all()
+
+
+@pytest.mark.parametrize("mode", ["full", "frozen", "lora"])
+def test_each_mode_has_its_rate_and_a_rate_that_is_written_holds(mode: str, encoder_folder: Path) -> None:
+    base = {"base": str(encoder_folder), "mode": mode}
+    (recipe,) = resolve("fine-tune", settings=base)
+    assert isinstance(recipe, FineTune)
+    assert recipe.settings["lr"] == recipe.training.lr == recipe.rate == RATES[mode]
+    assert len(set(RATES.values())) == 3
+    (written,) = resolve("fine-tune", settings={**base, "lr": "3e-4"})
+    assert written.settings["lr"] == written.training.lr == 3e-4  # type: ignore[attr-defined]
+    turned = replace(recipe, mode="lora")  # a search does this
+    assert turned.settings["lr"] == RATES["lora"]
+
+
+def test_the_card_says_the_rate_that_was_used(encoder_folder: Path) -> None:
+    recipe = FineTune(base=str(encoder_folder), mode="frozen", epochs=1, schedule="constant", warmup=0.0)
+    _, card = train_reference(recipe, reviews(40, 1), 0, OFF)
+    assert card.settings["lr"] == card.curves[-1]["rate"] == RATES["frozen"]
+    _, other = train_reference(replace(recipe, lr=2e-5), reviews(40, 1), 0, OFF)
+    assert other.settings["lr"] == other.curves[-1]["rate"] == 2e-5
+    assert other.fingerprint != card.fingerprint
+
+
+def test_a_head_is_trained_before_the_body_moves(encoder_folder: Path, tmp_path: Path) -> None:
+    """At a rate of next to nothing only the first part can teach it anything, and the body stays where it was."""
+    train, test = reviews(300, 1), reviews(200, 2)
+    still = FineTune(base=str(encoder_folder), epochs=2, lr=1e-12)
+    probed = replace(still, probe_epochs=25)
+    told: list[Advance] = []
+    with watching(told.append):
+        target, card = train_reference(probed, train, 0, OFF)
+    random, _ = train_reference(still, train, 0, OFF)
+    assert accuracy(target, test) > 0.7
+    assert accuracy(random, test) < 0.65
+    assert len(card.curves) == 2
+    assert card.curves[0]["loss"] < 0.65  # the body meets a head that is no longer at random
+    assert card.notes[0].startswith("the head alone was trained first, to a loss of 0.")
+    assert card.settings["probe_epochs"] == 25
+    shares = [advance.share for advance in told]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+    assert {advance.epochs for advance in told} == {27}
+
+    def watch(advance: Advance) -> None:
+        if (advance.epoch, advance.step) == (26, 3):
+            raise KeyboardInterrupt
+
+    kept = ModelCache(folder=tmp_path)
+    with watching(watch), pytest.raises(KeyboardInterrupt):
+        train_reference(probed, train, 0, kept)
+    told.clear()
+    with watching(told.append):
+        again, _ = train_reference(probed, train, 0, kept)
+    assert (told[0].epoch, told[0].step) == (26, 4)  # the first part is not done again
+    assert (again.predict_proba(test.inputs) == target.predict_proba(test.inputs)).all()
+
+
+def test_a_frozen_body_takes_changed_texts(encoder_folder: Path) -> None:
+    recipe = FineTune(base=str(encoder_folder), mode="frozen", epochs=1, augment="typos=0.5", copies=2)
+    assert len(recipe.fit(reviews(30, 1), 0).curves.epochs) == 1
+    with pytest.raises(PlanError, match="the mode frozen cannot drop tokens anew at each step"):
+        replace(recipe, augment="tokens")
+    with pytest.raises(PlanError, match="the mode frozen trains the head alone, and has no probe_epochs"):
+        replace(recipe, probe_epochs=1)
+    with pytest.raises(PlanError, match="probe_epochs is -1; it is a whole number, at least 0"):
+        FineTune(base=str(encoder_folder), probe_epochs=-1)
 
 
 def test_encoders_that_cannot_be_had(encoder_folder: Path, tmp_path: Path) -> None:
