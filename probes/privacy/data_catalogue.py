@@ -6,6 +6,7 @@ from steelyard.audit.target import Probe
 from steelyard.probes.privacy.attribute_inference import AttributeInference
 from steelyard.probes.privacy.duplicates import Duplicates
 from steelyard.probes.privacy.extraction import Extraction
+from steelyard.probes.privacy.gradient_norm import GradientNorm
 from steelyard.probes.privacy.inversion import ModelInversion
 from steelyard.probes.privacy.inversion_gradient import GradientInversion
 from steelyard.probes.privacy.language_memorisation import LanguageMemorisation
@@ -24,5 +25,6 @@ PRIVACY_DATA: tuple[type[Probe], ...] = (
     Extraction,
     ModelInversion,
     GradientInversion,
+    GradientNorm,
     LanguageMemorisation,
 )

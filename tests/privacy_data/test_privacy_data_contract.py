@@ -77,7 +77,7 @@ def table() -> tuple[Any, Sample]:
 def pictures() -> tuple[Any, Sample]:
     torch = pytest.importorskip("torch")
     rng = np.random.default_rng(3)
-    parts = [sample_from_arrays(rng.random((40, 6, 6)), np.arange(40) % 4) for _ in range(2)]
+    parts = [sample_from_arrays(rng.random((80, 6, 6)), np.arange(80) % 4) for _ in range(2)]
     with torch.random.fork_rng():
         torch.manual_seed(0)
         module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(36, 4))
@@ -116,11 +116,13 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "privacy.property-inference": {"trainings": 32},
     "privacy.inversion": {"steps": 60},
     "privacy.gradient-inversion": {"images": 4, "steps": 30},
+    "privacy.gradient-norm": {"fprs": (0.3,)},
     "privacy.language-memorisation": {"canaries": ("the code is {123456}",), "references": 99},
 }
 TABLES: dict[str, Callable[[], tuple[Any, Sample]]] = {
     "privacy.inversion": pictures,
     "privacy.gradient-inversion": pictures,
+    "privacy.gradient-norm": pictures,
     "privacy.language-memorisation": language,
 }
 
