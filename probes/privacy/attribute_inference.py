@@ -86,8 +86,10 @@ class AttributeInference(Probe):
         import pandas as pd
 
         train = sample.training
-        if train is None or train.labels is None or not isinstance(sample.inputs, pd.DataFrame):
-            raise NotApplicable("it needs labelled training rows and inputs with named columns")
+        if train is None or train.labels is None:
+            raise NotApplicable("it needs labelled training rows (data.train)")
+        if not isinstance(sample.inputs, pd.DataFrame):
+            raise NotApplicable("it guesses one column of a row from the others, and the inputs have no named columns")
         scribe = Scribe(probe=self, target=target.name)
         wanted = self.attributes or tuple(sample.groups)
         if not wanted:

@@ -79,8 +79,10 @@ class PropertyInference(Probe):
 
         self._check_settings()
         train = sample.training
-        if train is None or train.labels is None or not train.groups:
-            raise NotApplicable("the training rows have no labels, or no groups of which the share could be told")
+        if train is None or train.labels is None:
+            raise NotApplicable("it needs labelled training rows (data.train)")
+        if not train.groups:
+            raise NotApplicable("the training rows have no groups (data.groups) of which the share could be told")
         attribute, group = self._kind(train)
         rows = canonical_rows(train, rng, train.n)
         of_group = train.groups[attribute].codes[rows] == group
