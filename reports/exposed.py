@@ -108,7 +108,8 @@ def _lead(plain: Mapping[str, Any]) -> str:
         return (
             f"No single record stands out: beside {count(held)} held-out rows, what the attack is surest of is no more"
             f" than chance allows among {count(members)} training rows (false discovery rate {rate}). The rows are"
-            " listed since a stronger attack would begin with them, not because they are known to be found."
+            " listed since a stronger attack would begin with them, not because they are known to be found. The attack"
+            " may all the same tell training rows from others on average: that is the AUC."
         )
     which = f", the surest {len(plain['records'])} of them listed" if standing > len(plain["records"]) else ""
     return (

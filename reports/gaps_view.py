@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
-from steelyard.audit.types import Status
+from steelyard.audit.types import Failure, Status
 from steelyard.reports.sections import Gap, Untested
 from steelyard.reports.shareable import LEFT_OUT, Shareable
 from steelyard.reports.text import describe_where, guard
@@ -29,7 +30,7 @@ def gaps(shared: Shareable) -> tuple[Gap, ...]:
             found.append(Gap(kind="Gate not measured", subject=subject, reason=guard(shared.text(v.reason, v.where))))
     rest = untested(shared)
     if rest.failures:
-        n, probes = len(rest.failures), sorted({guard(f.probe) for f in record.failures})
+        n, probes = len(record.failures), sorted({guard(f.probe) for f in record.failures})
         reason = f"{n} part{'s' * (n != 1)} of it gave no number"
         found.append(Gap(kind="Could not be measured", subject=", ".join(probes), reason=reason, more=True))
     if rest.inapplicable:
@@ -57,7 +58,7 @@ def untested(shared: Shareable) -> Untested:
             reason=guard(shared.text(f.reason, f.where)),
             hint=guard(shared.text(f.hint, f.where)),
         )
-        for f in record.failures
+        for f in _attacks_together(record.failures)
     )
     inapplicable = tuple(
         Gap(
@@ -75,6 +76,19 @@ def untested(shared: Shareable) -> Untested:
         suppression=_suppression(shared),
         withheld=_withheld(shared),
     )
+
+
+def _attacks_together(failures: Iterable[Failure]) -> list[Failure]:
+    """Failures that differ in the attack alone as one that names them all: the reason lies with the data then."""
+    together: dict[tuple[Failure, bool], list[str]] = {}
+    for failure in failures:
+        rest = {key: value for key, value in failure.where.items() if key != "attack"}
+        named = "attack" in failure.where
+        together.setdefault((replace(failure, where=rest), named), []).append(str(failure.where.get("attack", "")))
+    return [
+        replace(failure, where={"attack": ", ".join(dict.fromkeys(attacks)), **failure.where}) if named else failure
+        for (failure, named), attacks in together.items()
+    ]
 
 
 def _where_shown(shared: Shareable, where: Mapping[str, object]) -> str:

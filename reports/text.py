@@ -37,6 +37,8 @@ _ACRONYMS = {
     "smd": "SMD",
     "cmh": "CMH",
     "ll144": "LL144",
+    "dp": "DP",
+    "pii": "PII",
 }
 
 
