@@ -23,6 +23,7 @@ _AT_LEAST = {  # the least value of each number
     **dict.fromkeys(("lr", "weight_decay", "l1", "clip", "patience", "dropout", "warmup", "validation"), 0),
     "label_smoothing": 0,
 }
+_MOST = 1e6  # beyond it a product with a weight overflows, which would come as an error without a name
 _BELOW_ONE = ("dropout", "warmup", "validation", "label_smoothing")
 
 
@@ -66,8 +67,9 @@ class Settings:
                 raise PlanError(f"{name} is {value!r}, not a number", where="settings")
             if name in _WHOLE and not isinstance(value, int):
                 raise PlanError(f"{name} is {value!r}, not a whole number", where="settings")
-            if not value >= least or (name in _BELOW_ONE and not value < 1):
+            if not least <= value <= _MOST or (name in _BELOW_ONE and not value < 1):
                 allowed = f"from {least} to below 1" if name in _BELOW_ONE else f"at least {least}"
+                allowed += ", at most a million" if value > _MOST else ""
                 raise PlanError(f"{name} is {value!r}", where="settings", hint=f"it is {allowed}")
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in get_args(choices):

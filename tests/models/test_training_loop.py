@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -400,6 +401,8 @@ def test_rate_factors() -> None:
         ({"epochs": 0}, "epochs is 0; it is at least 1"),
         ({"epochs": 2.5}, "epochs is 2.5, not a whole number"),
         ({"lr": float("nan")}, "lr is nan"),
+        ({"lr": 1e38}, "lr is 1e+38; it is at least 0, at most a million"),
+        ({"weight_decay": float("inf")}, "weight_decay is inf; it is at least 0, at most a million"),
         ({"lr": "fast"}, "lr is 'fast', not a number"),
         ({"batch": True}, "batch is True, not a number"),
         ({"dropout": 1.0}, "dropout is 1.0; it is from 0 to below 1"),
@@ -408,7 +411,7 @@ def test_rate_factors() -> None:
     ],
 )
 def test_settings_are_checked(wrong: dict[str, Any], message: str) -> None:
-    with pytest.raises(PlanError, match=message.replace(".", r"\.")):
+    with pytest.raises(PlanError, match=re.escape(message)):
         Settings(**wrong)
 
 
