@@ -40,21 +40,42 @@ def loglikelihood(
     if len(before) != len(texts):
         raise TargetError(f"{len(before)} prefixes do not fit {len(texts)} texts")
     wholes, skipped = [], []
-    for prefix, text in zip(tokenize(network, before), tokenize(network, texts), strict=True):
-        wholes.append((START, *prefix, *text))
-        skipped.append(1 + len(prefix))
+    unique = list(dict.fromkeys([*before, *texts]))  # a question is the prefix of each of its answers
+    known = dict(zip(unique, tokenize(network, unique), strict=True))
+    for prefix, text in zip(before, texts, strict=True):
+        wholes.append((START, *known[prefix], *known[text]))
+        skipped.append(1 + len(known[prefix]))
     scores = [np.full(len(ids), np.nan) for ids in wholes]
-    windows = [(row, *window) for row, ids in enumerate(wholes) for window in _windows(len(ids), _length(network))]
+    windows = [
+        (row, begin, end, max(first, skipped[row]))
+        for row, ids in enumerate(wholes)
+        for begin, end, first in _windows(len(ids), _length(network))
+        if end > skipped[row]  # what lies wholly in the prefix scores nothing
+    ]
     windows.sort(key=lambda window: window[2] - window[1])  # rows of like length go together
     with torch_threads(), torch.inference_mode():
         for place in range(0, len(windows), _WINDOWS):
             some = windows[place : place + _WINDOWS]
-            ids = padded([wholes[row][begin:end] for row, begin, end, _ in some], pad=0)
-            logits = network.module.eval()(ids)[:, :-1].double().log_softmax(-1)
-            found = logits.gather(2, ids[:, 1:, None]).squeeze(2).numpy()  # (windows, length − 1)
-            for (row, begin, end, first), values in zip(some, found, strict=True):
-                scores[row][first:end] = values[first - begin - 1 : end - begin - 1]
+            for (row, _, end, first), values in zip(some, _scored(network, wholes, some), strict=True):
+                scores[row][first:end] = values
     return [each[skip:] for each, skip in zip(scores, skipped, strict=True)]
+
+
+def _scored(
+    network: Network, wholes: Sequence[tuple[int, ...]], some: Sequence[tuple[int, int, int, int]]
+) -> list[NDArray[np.float64]]:
+    """The log-probabilities of the tokens `first` to `end` of each window (row, begin, end, first).
+
+    Only their places have a softmax: with a large vocabulary that, and not the network, takes the time.
+    """
+    ids = padded([wholes[row][begin:end] for row, begin, end, _ in some], pad=0)
+    logits = network.module.eval()(ids)  # (windows, length, vocabulary)
+    counts = [end - first for _, _, end, first in some]
+    rows = torch.arange(len(some)).repeat_interleave(torch.tensor(counts))
+    places = torch.cat([torch.arange(first - begin, end - begin) for _, begin, end, first in some])
+    chances = logits[rows, places - 1].double().log_softmax(-1)  # a token is read off where the one before it stands
+    found = chances.gather(1, ids[rows, places, None]).squeeze(1)
+    return [part.numpy() for part in found.split(counts)]
 
 
 def _windows(count: int, length: int) -> list[tuple[int, int, int]]:
