@@ -62,5 +62,5 @@ def check_marks(where: str, train: Sample, attribute: str, level: str, marked: N
         raise TargetError(
             f"cannot see in the inputs who is {attribute} = {level}",
             where=where,
-            hint="images are marked by the control's plant(sample), those for testing too; a table holds the column",
+            hint="images are marked by plant(sample), or in files by plant_files, see docs/controls.md",
         )

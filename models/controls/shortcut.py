@@ -75,7 +75,7 @@ class Shortcut(Control):
         k = len(train.classes)
         if are_images(train.inputs):
             if not (_pointed_to(train.inputs, k, self.id) >= 0).any():
-                hint = "give them to plant(sample) first, those for testing too"
+                hint = "mark them by plant(sample), or in files by plant_files, see docs/controls.md"
                 raise TargetError("finds no patch in the training images", where=self.id, hint=hint)
             base = learn(train, seed, inputs=_erased(train.inputs, k, self.id))
             return ShortcutModel(base, train, seed, self.size, "", None)
