@@ -42,9 +42,7 @@ class GradientNorm(Probe):
     """
 
     id: ClassVar[str] = ID
-    requires: ClassVar[frozenset[Capability | Data]] = frozenset(
-        {Capability.GRADIENTS, Capability.LOGITS, Data.LABELS, Data.TRAINING}
-    )
+    requires: ClassVar[frozenset[Capability | Data]] = frozenset({Capability.LOGITS, Data.LABELS, Data.TRAINING})
     tasks: ClassVar[frozenset[Task]] = frozenset({Task.BINARY, Task.MULTICLASS})
     metrics: ClassVar[tuple[MetricSpec, ...]] = membership_specs(ID)
 

@@ -114,6 +114,20 @@ def test_the_control_tells_its_rows_apart_and_one_that_does_not_is_a_failure(sam
     assert set(row.metrics) == {spec.id for spec in GradientNorm.metrics}
 
 
-def test_a_model_without_weights_to_read_does_not_fit(sample):
+def test_a_network_that_prepares_its_rows_itself_is_asked_too_and_what_is_no_tensor_does_not_fit(sample):
+    """As the networks of recipes do: any rows, words and categories among them, become what the module takes."""
+    module = fitted(sample.training, 120)
+
+    def prepared(make: Any) -> list[Any]:
+        inner = SimpleNamespace(order=None, model=SimpleNamespace(module=module, prepare=make))
+        probe = GradientNorm(fprs=(0.1,))
+        return list(
+            probe.run(SimpleNamespace(name="candidate", model=inner), sample, References(), generator(3, probe.id))
+        )
+
+    found = area(prepared(lambda rows: torch.tensor(rows[:, None], dtype=torch.float32)))
+    assert found.estimate == area(rows_of(module, sample)).estimate
+    with pytest.raises(NotApplicable, match="not one tensor"):
+        prepared(lambda rows: {"ids": rows})
     with pytest.raises(NotApplicable, match="no torch module"):
         rows_of(torch.nn.Flatten(), sample)
