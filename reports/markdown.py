@@ -83,7 +83,7 @@ def _gaps(gaps: Sequence[Gap]) -> list[str]:
         return ["Nothing that was planned is missing."]
     lines = []
     for g in gaps:
-        hint = f". {escape(g.hint, 300)}" if g.hint else ""
+        hint = f"; {escape(g.hint, 300)}" if g.hint else ""
         lines.append(f"- **{escape(g.kind, _MAX)}**: {escape(g.subject, 300)}: {escape(g.reason, 300)}{hint}")
     return lines
 

@@ -114,7 +114,7 @@ class Extraction(Probe):
         for budget in sorted(set(self.budgets)):
             where: dict[str, Scalar] = {"budget": budget}
             if budget not in reached:
-                why = f"no budget of {budget}: {half} rows may be asked about, half of those there are"
+                why = f"{budget:,} queries need more rows: {half:,} are there to ask about, the others judge the copy"
                 yield Inapplicable(
                     probe=self.id, target=target.name, reason=why, metrics=(AGREEMENT, BASELINE, ADVANTAGE)
                 )

@@ -92,7 +92,7 @@ def test_images_texts_and_faults() -> None:
     assert found["agreement", 150].estimate.low > 0.7
     rows = rows_of(table(0), own_rule, budgets=(50, 100_000))
     assert isinstance(rows[-1], Inapplicable)
-    assert "no budget of 100000: 600 rows" in rows[-1].reason
+    assert "100,000 queries need more rows: 600 are there" in rows[-1].reason
     with pytest.raises(ProbeError, match="does not copy"):
         rows_of(table(0), own_rule, budgets=(2,))
     with pytest.raises(ProbeError, match="learner"):
