@@ -54,7 +54,8 @@ def plant_files(control: Control, data: DataPart, folder: Path, *, base: Path = 
     folder.mkdir(parents=True, exist_ok=True)
     label = data.label or "label"
     for name, sample in (("train", train), ("test", test)):
-        np.savez_compressed(folder / f"{name}.npz", **_arrays(settled.plant(sample), label))
+        arrays: dict[str, Any] = _arrays(settled.plant(sample), label)
+        np.savez_compressed(folder / f"{name}.npz", **arrays)
     found = {f.name: getattr(settled, f.name) for f in fields(settled)}
     own = {name: value for name, value in found.items() if value != ""}
     part: dict[str, Any] = {"train": str(folder / "train.npz"), "test": str(folder / "test.npz"), "label": label}

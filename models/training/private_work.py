@@ -30,6 +30,7 @@ __all__ = ["PrivateTraining"]
 _AT_ONCE = 128  # rows whose gradients are in memory at once: 128 × 100,000 weights are 51 MB
 _CHECKPOINT_EVERY = 30.0  # seconds
 _HINT = "a smaller lr, or a longer warmup, may help"
+_SMALLER = "choose a smaller network or shorter inputs, or device: cpu"
 _RANDOM = "random/"  # before the names of the generators' states in a checkpoint
 
 
@@ -157,7 +158,10 @@ class PrivateTraining:
                 continue
             total += loss * len(parts.pop(0))
             self.optimizer.signal_skip_step(do_skip=bool(parts))
-            self.optimizer.step()
+            try:
+                self.optimizer.step()
+            except torch.OutOfMemoryError as error:  # half of the sum may be made: to go on could count a row twice
+                raise TargetError("the device's memory does not hold a step", where="private", hint=_SMALLER) from error
         self.optimizer.zero_grad()
         return total
 
@@ -179,8 +183,7 @@ class PrivateTraining:
             torch.cuda.empty_cache()
         before, self.state.batch = self.state.batch, self.state.batch // 2
         if not self.state.batch:
-            hint = "choose a smaller network or shorter inputs, or device: cpu"
-            raise TargetError("the device's memory does not hold one row", where="private", hint=hint) from error
+            raise TargetError("the device's memory does not hold one row", where="private", hint=_SMALLER) from error
         self.state.notes.append(f"out of memory with {before} rows at once: {self.state.batch} from then on")
 
     def _set_rate(self, step: int) -> None:

@@ -75,6 +75,20 @@ def test_each_is_trained_from_a_plan_on_images(control: Any, folder: Path, capsy
     assert f"control/{control.name}" in said.out
 
 
+@pytest.mark.parametrize("control", CONTROLS, ids=lambda control: control.name)
+def test_each_is_trained_from_a_plan_on_a_table(control: Any, folder: Path, capsys: Any) -> None:
+    draw = np.random.default_rng(1)
+    rows = [f"{draw.integers(18, 80)},{draw.normal():.3f},{'fm'[i % 2]},{'abc'[i % 3]}" for i in range(300)]
+    said = [f"{row},{int(float(row.split(',')[1]) > 0)}" for row in rows]
+    Path("people.csv").write_text("\n".join(["age,income,sex,race,y", *said]) + "\n", encoding="utf-8")
+    data = {"train": "people.csv", "held_out": 0.3, "label": "y", "positive": 1, "groups": ["sex", "race"]}
+    size = 0.05 if control.name == "subgroup-biased" else control.size or 1.0
+    code = main(["-q", "train", write(of(data, [{control.id: {"size": size}}]))])
+    told = capsys.readouterr()
+    assert (code, told.err) == (0, "")
+    assert f"control/{control.name}" in told.out
+
+
 def gap(record: Any, target: str, where: dict[str, str]) -> Any:
     rows = [
         row.estimate

@@ -175,9 +175,10 @@ def breaking_at(call: int) -> Callable[[Any, Batch], Any]:
     return objective
 
 
-def test_weights_that_are_no_numbers_stop_it_and_it_says_so() -> None:
+def test_weights_that_are_no_numbers_stop_it_and_it_says_so(tmp_path: Path) -> None:
     # Eight steps, the third of the second epoch being the one that breaks: one part to a step, for draws below 128
-    found, curves, spent = trained(SGD, objective=breaking_at(8))
+    breaks = breaking_at(8)
+    found, curves, spent = trained(SGD, objective=breaks, folder=tmp_path)
     short = trained(SGD)
     assert bool(torch.isfinite(found).all())
     assert len(curves.epochs) == curves.best == 1
@@ -186,6 +187,9 @@ def test_weights_that_are_no_numbers_stop_it_and_it_says_so() -> None:
         "the loss became nan and the weights are no longer numbers in epoch 2: the weights"
     )
     assert spent.steps == 8  # what was thrown away is counted
+    again, same, once = trained(SGD, objective=breaks, folder=tmp_path)  # and it stays stopped
+    assert torch.equal(found, again)
+    assert (same.epochs, same.notes, once) == (curves.epochs, curves.notes, spent)
     with pytest.raises(TargetError, match=r"no longer numbers in the first epoch; nothing was learnt; a smaller lr"):
         trained(SGD, objective=breaking_at(2))
 
@@ -222,3 +226,14 @@ def test_out_of_memory_halves_the_part_and_counts_each_row_once(monkeypatch: pyt
     assert curves.notes[1] == "out of memory with 128 rows at once: 64 from then on"
     with pytest.raises(TargetError, match="the device's memory does not hold one row"):
         of(objective=short_of_memory(0))
+
+
+def test_a_step_that_broke_off_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    from opacus.optimizers import DPOptimizer
+
+    def full(self: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(DPOptimizer, "step", full)
+    with pytest.raises(TargetError, match="the device's memory does not hold a step; choose a smaller network"):
+        trained(SGD)
