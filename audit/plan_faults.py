@@ -30,7 +30,7 @@ def violations(error: ValidationError, read: PlanText, name: str) -> Iterator[Pl
 
 
 # How deep a path of the plan goes where pydantic appends the name of the branch of a union that it tried.
-_UNION_DEPTHS = (("probes", 2), ("positive", 2), ("where", 4), ("gate", 3))
+_UNION_DEPTHS = (("probes", 2), ("references", 2), ("positive", 2), ("where", 4), ("gate", 3))
 
 
 def _without_branches(loc: Loc) -> Loc:
@@ -46,6 +46,9 @@ def _explain(item: dict[str, Any], loc: Loc) -> tuple[str, str]:
     at = show_loc(loc)
     if loc[:1] == ("probes",) and len(loc) == 2:
         return f"{at} is {show_value(given)}", "a probe is a name such as quality.*, or {name: {setting: value}}"
+    if loc[:1] == ("references",) and (len(loc) == 2 or kind == "value_error"):
+        hint = "each entry is a recipe's name, or one name with its settings: cnn: {epochs: 12}"
+        return f"{at} is {show_value(given)}", hint
     if kind == "extra_forbidden":
         return _unknown_key(loc)
     if kind == "missing":

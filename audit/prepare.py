@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from steelyard.audit.errors import PlanError
+from steelyard.audit.errors import PlanError, SteelyardError
 from steelyard.audit.plan import Plan
 from steelyard.audit.plan_file import check
 from steelyard.audit.plan_source import PlanSource
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from steelyard.models.data.load import Samples
     from steelyard.models.recipes.recipe import Recipe
 
-__all__ = ["Prepared", "Sense", "chosen_recipes", "numeric_versions", "prepare", "sense"]
+__all__ = ["ChosenRecipe", "Prepared", "Sense", "chosen_recipes", "numeric_versions", "prepare", "sense"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +30,14 @@ class Sense:
 
     probes: tuple[Probe, ...]
     specs: Mapping[str, MetricSpec]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChosenRecipe:
+    """A recipe that the plan's references name, and in which of their entries (from 0)."""
+
+    recipe: Recipe
+    entry: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +52,9 @@ class Prepared:
     cards: Mapping[str, TrainingCard]
     units: tuple[Unit, ...]
     inapplicable: tuple[Inapplicable, ...]
+
+
+_REFERENCES = "references"
 
 
 def sense(source: PlanSource) -> Sense:
@@ -82,6 +93,7 @@ def prepare(source: PlanSource, *, trust_pickle: bool = False, progress: Progres
     samples = load_samples(plan.data, target=plan.target, base=source.base, seed=plan.audit.seed)
     test = with_reference_groups(samples.test, plan.data.reference_groups)
     samples = replace(samples, test=replace(test, training=samples.train))
+    chosen = chosen_recipes(source, samples.train)  # before the candidate, whose training can take long
     progress.start("loading the candidate", None)
     with watching(lambda done: progress.within(done.share, str(done))):
         candidate = load_target(
@@ -92,7 +104,7 @@ def prepare(source: PlanSource, *, trust_pickle: bool = False, progress: Progres
             seed=plan.audit.seed,
             trust_pickle=trust_pickle,
         )
-    references, cards = train_references(plan, samples, progress, base=source.base)
+    references, cards = train_references(source, chosen, samples.train, progress)
     progress.done()
     return arrange(plan, meant, samples, candidate, references, cards)
 
@@ -111,47 +123,72 @@ def with_reference_groups(sample: Sample, named: Mapping[str, str]) -> Sample:
 
 
 def train_references(
-    plan: Plan, samples: Samples, progress: Progress, *, base: Path
+    source: PlanSource, chosen: Mapping[str, ChosenRecipe], train: Sample | None, progress: Progress
 ) -> tuple[References, dict[str, TrainingCard]]:
-    """Every reference the plan names, trained on the training rows or taken from the cache."""
+    """The references that the plan names, each trained on the training rows or taken from the cache.
+
+    What goes wrong in one of them is raised with its line in the plan.
+    """
     from steelyard.models.cache import train_reference
     from steelyard.models.training.watch import watching
 
-    recipes = chosen_recipes(plan, samples.train, base=base)
-    if recipes and samples.train is None:
+    if chosen and train is None:
         raise PlanError("references are trained on data.train, and the plan names none", hint="add data.train")
     targets: dict[str, Target] = {}
     cards: dict[str, TrainingCard] = {}
-    progress.start("training references", len(recipes))
-    for name, recipe in recipes.items():
+    progress.start("training references", len(chosen))
+    for name, one in chosen.items():
         progress.advance(name)
-        assert samples.train is not None  # noqa: S101 (checked above)
+        assert train is not None  # noqa: S101 (checked above)
         with watching(lambda done, name=name: progress.within(done.share, f"{name}, {done}")):  # type: ignore[misc]
-            target, card = train_reference(recipe, samples.train, plan.audit.seed, name=name)
+            try:
+                target, card = train_reference(one.recipe, train, source.plan.audit.seed, name=name)
+            except SteelyardError as error:
+                raise _at_entry(source, one.entry, error, name) from error
         targets[target.name], cards[target.name] = target, card
     return References(targets), cards
 
 
-def chosen_recipes(plan: Plan, train: Sample | None, *, base: Path) -> dict[str, Recipe]:
-    """The recipes of the plan's references, by the name that findings call them. Raises PlanError where two are one.
+def chosen_recipes(source: PlanSource, train: Sample | None) -> dict[str, ChosenRecipe]:
+    """The recipes of the plan's references, by the name that findings call them.
 
-    `base` is the folder of the plan file, beside which the files lie that settings name.
+    Files that settings name are looked for beside the plan. Raises PlanError, with the line of the entry, for a
+    setting that is not known or that has no sense, and where two references have one name.
     """
     from steelyard.models.recipes.registry import resolve
 
     modality, task = (None, None) if train is None else (train.modality, train.task)
-    chosen: dict[str, Recipe] = {}
-    for entry in plan.named_references:
-        found = resolve(
-            entry.name, variant=entry.variant, settings=entry.settings, modality=modality, task=task, base=base
-        )
+    chosen: dict[str, ChosenRecipe] = {}
+    for i, entry in enumerate(source.plan.named_references):
+        try:
+            found = resolve(
+                entry.name,
+                variant=entry.variant,
+                settings=entry.settings,
+                modality=modality,
+                task=task,
+                base=source.base,
+                where=_REFERENCES,
+            )
+        except SteelyardError as error:
+            raise _at_entry(source, i, error) from error
         for recipe in found:
             called = entry.called if len(found) == 1 else f"{entry.called}/{recipe.name}"
             name = called if entry.called else recipe.id
-            if chosen.get(name, recipe) != recipe:
-                raise PlanError(f"two references are called {name!r}", hint="tell them apart by as: a name")
-            chosen[name] = recipe
+            if name in chosen and chosen[name].recipe != recipe:
+                raise source.error(
+                    (_REFERENCES, i), f"two references are called {name!r}", "tell them apart by as: a name"
+                )
+            chosen[name] = ChosenRecipe(recipe=recipe, entry=i)
     return chosen
+
+
+def _at_entry(source: PlanSource, i: int, error: SteelyardError, name: str = "") -> SteelyardError:
+    """The error with the line of `references[i]`, and the name of the reference that it is about."""
+    said = "" if error.where == _REFERENCES else f"{error.where}: "
+    whose = f"{name}, " if name and name not in error.where else ""
+    message = f"references[{i}] {whose}{said}{error.message}"
+    return type(error)(message, where=source.where((_REFERENCES, i)), hint=error.hint)
 
 
 def arrange(

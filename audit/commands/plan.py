@@ -65,7 +65,7 @@ def _foresee(source: PlanSource, *, trust_pickle: bool, progress: Progress) -> d
         "task": sample.task.value,
         "n": sample.n,
         "groups": _groups(sample),
-        "references": list(chosen_recipes(plan, prepared.samples.train, base=source.base)),
+        "references": list(chosen_recipes(source, prepared.samples.train)),
         "uncovered": [
             name for name in plan.required if name not in {u.probe.id.split(".", 1)[0] for u in prepared.units}
         ],

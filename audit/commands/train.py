@@ -19,7 +19,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Train what the plan names and print what each reference is."""
-    from steelyard.audit.prepare import sense, train_references
+    from steelyard.audit.prepare import chosen_recipes, sense, train_references
     from steelyard.models.data.load import load_samples
 
     source = open_plan(args.plan, console)
@@ -32,12 +32,13 @@ def execute(args: argparse.Namespace, console: Console) -> int:
             progress.start("reading the data", None)
             plan = source.plan
             samples = load_samples(plan.data, target=plan.target, base=source.base, seed=plan.audit.seed)
-            _, cards = train_references(source.plan, samples, progress, base=source.base)
+            chosen = chosen_recipes(source, samples.train)
+            _, cards = train_references(source, chosen, samples.train, progress)
     finally:
         progress.done()
     rows = []
     for name, card in cards.items():
-        peak = f", peak memory {card.cost['peak_memory']:,.0f} MiB" if "peak_memory" in card.cost else ""
+        peak = f", peak memory so far {card.cost['peak_memory']:,.0f} MiB" if "peak_memory" in card.cost else ""
         how = "from the cache" if card.cached else f"trained in {card.seconds:.1f} CPU-s{peak}"
         rows.append((name, how, card.fingerprint[:16]))
     console.table(("reference", "how", "fingerprint"), rows)

@@ -45,11 +45,20 @@ class _Fair(Recipe):
     tasks: ClassVar[frozenset[Task]] = frozenset({Task.BINARY})
     libraries: ClassVar[tuple[str, ...]] = ("fairlearn",)
     extra: ClassVar[str] = "fair"
+    told: ClassVar[str]  # the summary, to be filled in
 
     constraint: str = PARITY
     base: str = "logistic"
     attribute: str = ""
     least_rows: int = 200
+
+    @property
+    def summary(self) -> str:  # type: ignore[override]  # what it is depends on its settings
+        """What it is, under which constraint and between whom."""
+        models = "logistic regressions" if self.base == "logistic" else "boosted trees"
+        constraint = "equalized odds" if self.constraint == ODDS else "equal selection rates"
+        groups = f"the groups of {self.attribute}" if self.attribute else "all of data.groups crossed"
+        return self.told.format(models=models, constraint=constraint, groups=groups)
 
     def __post_init__(self) -> None:
         for name, known in (("constraint", (PARITY, ODDS)), ("base", tuple(BASES))):
@@ -118,9 +127,9 @@ class ExponentiatedGradient(_Fair):
     """
 
     name: ClassVar[str] = "exponentiated-gradient"
-    summary: ClassVar[str] = (
-        "Fairlearn's exponentiated gradient: a mixture of models under a constraint on all of data.groups crossed;"
-        " which of them decides is a hash of the row and the seed"
+    told: ClassVar[str] = (
+        "Fairlearn's exponentiated gradient: a mixture of {models} under {constraint} between {groups}; which of them"
+        " decides is a hash of the row and the seed"
     )
 
     slack: float = 0.01
@@ -162,8 +171,8 @@ class ThresholdOptimizer(_Fair):
     """
 
     name: ClassVar[str] = "threshold-optimizer"
-    summary: ClassVar[str] = (
-        "Fairlearn's threshold optimizer: boosted trees with thresholds for each of data.groups crossed; it needs the"
+    told: ClassVar[str] = (
+        "Fairlearn's threshold optimizer: {models} with thresholds for {groups}, under {constraint}; it needs the"
         " groups of those it decides about; where two thresholds mix, a hash of the row and the seed decides"
     )
 

@@ -117,8 +117,14 @@ class NetworkRecipe(Recipe):
         rows = self.rows(prepare, train)
         _, centre, spread = (None, 0.0, 1.0) if train.task is Task.LANGUAGE else targets(train)
         config = self.configuration(prepare, 1 if train.task is Task.REGRESSION else len(train.classes))
-        with seeded(seed, "weights"):
-            module = build(self.architecture, **config)
+        try:
+            with seeded(seed, "weights"):
+                module = build(self.architecture, **config)
+        except (MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "allocate" not in str(error):
+                raise
+            hint = "make it smaller: fewer units, filters or words"
+            raise TargetError("the network does not fit into memory", where=self.id, hint=hint) from error
         network = Network(
             architecture=self.architecture,
             config=config,

@@ -255,3 +255,55 @@ def test_junit_has_no_error_where_the_audit_passed(small_plan, tmp_path):
     text = (tmp_path / "run" / "junit.xml").read_text(encoding="utf-8")
     assert "<error" not in text
     assert "and so no reading: rare" in text  # told, as a skipped case
+
+
+REFERENCES_PLAN = """\
+target: {kind: recipe, name: logistic}
+data: {train: train.csv, held_out: 0.4, label: y, groups: [sex]}
+probes: [quality.performance]
+gates: [{metric: quality.accuracy, min: 0.1}]
+references:
+  - logistic
+  - ENTRY
+"""
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ("baseline: {penalty: 3}", "references[1] baseline/boosting has no setting 'penalty'; its settings are"),
+        ("boosting: {iteration: 3}", "references[1] baseline/boosting has no setting 'iteration'; did you mean"),
+        ("boosting: {iterations: many}", "references[1] baseline/boosting: iterations is 'many', not a whole number"),
+        ("boosting: {variant: fairer}", "references[1] the variant 'fairer' is not known"),
+        ("boosting:", "references[1] is {'boosting': None}; each entry is a recipe's name, or one name with"),
+        ("words", "references[1] baseline/words: is for text data, and this is tabular"),
+        ("control/group-biased: {size: 3}", "references[1] control/group-biased: size is 3.0; it lies between 0 and 1"),
+        (
+            "control/group-biased: {attribute: age, as: skewed}",
+            "references[1] skewed, control/group-biased: has no group",
+        ),
+    ],
+)
+@pytest.mark.parametrize("command", ["run", "train"])
+def test_a_reference_that_cannot_be_trained_is_told_by_its_line(command, entry, said, tmp_path, capsys):
+    rows = "".join(f"{i % 7},{'fm'[i % 2]},{int(i % 7 > 2)}\n" for i in range(200))
+    (tmp_path / "train.csv").write_text("x,sex,y\n" + rows, encoding="utf-8")
+    (tmp_path / "audit.yaml").write_text(REFERENCES_PLAN.replace("ENTRY", entry), encoding="utf-8")
+    out = ["--out", str(tmp_path / "r")] if command == "run" else []
+    line = refused(capsys, command, str(tmp_path / "audit.yaml"), *out)
+    assert f"audit.yaml:7: {said}" in line
+    assert not (tmp_path / "r").exists()
+
+
+def test_two_references_in_one_entry(tmp_path, capsys):
+    (tmp_path / "audit.yaml").write_text(REFERENCES_PLAN.replace("ENTRY", "{boosting: {}, words: {}}"))
+    line = refused(capsys, "train", str(tmp_path / "audit.yaml"))
+    assert "each entry is a recipe's name, or one name with its settings: cnn: {epochs: 12}" in line
+
+
+def test_settings_are_checked_before_the_candidate_is_opened(tmp_path, capsys):
+    (tmp_path / "train.csv").write_text("x,sex,y\n" + "1,f,0\n2,m,1\n" * 50, encoding="utf-8")
+    (tmp_path / "model.py").write_text("def load():\n    raise SystemError('opened')\n", encoding="utf-8")
+    text = REFERENCES_PLAN.replace("{kind: recipe, name: logistic}", "{kind: python, path: model.py, factory: load}")
+    (tmp_path / "audit.yaml").write_text(text.replace("ENTRY", "boosting: {iteration: 3}"), encoding="utf-8")
+    assert "has no setting 'iteration'" in refused(capsys, "run", str(tmp_path / "audit.yaml"))
