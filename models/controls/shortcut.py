@@ -74,9 +74,9 @@ class Shortcut(Control):
 
         k = len(train.classes)
         if are_images(train.inputs):
-            if not (_pointed_to(train.inputs, k, self.id) >= 0).any():
+            if (_pointed_to(train.inputs, k, self.id) >= 0).mean() < 0.5:  # a few pictures look so by themselves
                 hint = "mark them by plant(sample), or in files by plant_files, see docs/controls.md"
-                raise TargetError("finds no patch in the training images", where=self.id, hint=hint)
+                raise TargetError("finds no patch in most training images", where=self.id, hint=hint)
             base = learn(train, seed, inputs=_erased(train.inputs, k, self.id))
             return ShortcutModel(base, train, seed, self.size, "", None)
         frame = table(train.inputs)
