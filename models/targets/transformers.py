@@ -61,6 +61,8 @@ def transformers_target(part: TargetPart, *, base: Path, sample: Sample, name: s
     config = _config(folder) if folder is not None else {}
     if folder is not None:
         _check_folder(folder, config, part)
+    else:
+        _check_files(_hub_files(source, part.revision), source)
     loaded = _load(part, source, folder, options, name=name)
     if loaded.head == "classifier":
         from steelyard.models.targets.text_classifier import classifier_target
@@ -107,9 +109,38 @@ def _config(folder: Path) -> dict[str, Any]:
     return found
 
 
+def _hub_files(source: str, revision: str | None) -> list[str]:
+    """The names of the hub's files at the commit; none where the hub does not answer, for the files may be at hand."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import RepositoryNotFoundError
+    from huggingface_hub.errors import RevisionNotFoundError as NoCommit
+
+    try:
+        return list(HfApi().list_repo_files(source, revision=revision))
+    except NoCommit:
+        raise TargetError(f"the hub has no commit {revision} of it", where=source) from None
+    except RepositoryNotFoundError:
+        hint = "look for a typing error, or log in to the hub if it is private"
+        raise TargetError("the hub shows no such model", where=source, hint=hint) from None
+    except Exception:  # noqa: BLE001 what a broken line raises differs from one version of the hub's client to the next
+        return []  # what is not at hand either is said when it is loaded
+
+
 def _check_folder(folder: Path, config: dict[str, Any], part: TargetPart) -> None:
     where = part.path or folder.name
-    names = [entry.name for entry in folder.iterdir()]
+    _check_files([entry.name for entry in folder.iterdir()], where)
+    if "auto_map" in config and not part.trust_remote_code:
+        from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+        if config.get("model_type") not in CONFIG_MAPPING:
+            hint = "set target.trust_remote_code: true if you know what it does"
+            raise UnsafeArtifact("needs the Python code in its folder, which is not run", where=where, hint=hint)
+
+
+def _check_files(names: list[str], where: str) -> None:
+    """Refuse weights that are pickles, and adapters: their base model would come from wherever they say, unpinned."""
+    if not names:
+        return
     if not any(name.endswith(".safetensors") for name in names):
         if any(name.endswith((".bin", ".pt", ".pth")) for name in names):
             message = "has its weights as a pickle, which can run any code when it is opened"
@@ -118,12 +149,6 @@ def _check_folder(folder: Path, config: dict[str, Any], part: TargetPart) -> Non
     if "adapter_config.json" in names:
         hint = "merge it into the model (merge_and_unload) and save that"
         raise TargetError("has an adapter beside the model", where=where, hint=hint)
-    if "auto_map" in config and not part.trust_remote_code:
-        from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-
-        if config.get("model_type") not in CONFIG_MAPPING:
-            hint = "set target.trust_remote_code: true if you know what it does"
-            raise UnsafeArtifact("needs the Python code in its folder, which is not run", where=where, hint=hint)
 
 
 def _load(part: TargetPart, source: str, folder: Path | None, options: NetworkOptions, *, name: str) -> Pretrained:
