@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -19,11 +20,12 @@ class Journal:
     """`<folder>/metrics.jsonl`: one line {"epoch": 1, "loss": …} for each epoch; nothing without a folder.
 
     With `track` tensorboard the same goes to event files in `<folder>/tensorboard` (./tensorboard without a folder);
-    with mlflow to a run of its own, wherever MLflow is set up to keep it. Raises PlanError where the library is not
-    installed.
+    with mlflow to a run of its own, wherever MLflow is set up to keep it. Runs are named after the folder, which is
+    named after the model's fingerprint. Raises PlanError where the library is not installed, or MLflow keeps nothing.
     """
 
-    def __init__(self, folder: Path | None, track: str = "", name: str = "training") -> None:
+    def __init__(self, folder: Path | None, track: str = "", name: str = "") -> None:
+        name = name or ("training" if folder is None else folder.name[:16])
         self._path = None if folder is None else folder / _FILE
         self._writer: Any = None
         self._mlflow: Any = None
@@ -34,9 +36,20 @@ class Journal:
                 self._writer = SummaryWriter(str((folder or Path()) / "tensorboard" / name))
             elif track == "mlflow":
                 self._mlflow = import_module("mlflow")
-                self._mlflow.start_run(run_name=name, nested=True)
+                self._start(name)
         except ImportError as error:
             raise PlanError(f"{track} is not installed", where="settings.track", hint=f"pip install {track}") from error
+
+    def _start(self, name: str) -> None:
+        """A new run. What MLflow raises (no server, no rights) is of its own kind, and a mistake of the set-up."""
+        broken = getattr(self._mlflow, "MlflowException", OSError)
+        try:
+            self._mlflow.start_run(run_name=name, nested=True)
+        except (broken, OSError) as error:
+            said = " ".join(str(error).split())[:200]
+            raise PlanError(
+                f"mlflow keeps no run: {said}", where="settings.track", hint="see MLFLOW_TRACKING_URI"
+            ) from error
 
     def begin(self, done: int) -> None:
         """Keep the lines of the first `done` epochs only: those of a training that is taken up."""
@@ -62,4 +75,5 @@ class Journal:
         if self._writer is not None:
             self._writer.close()
         if self._mlflow is not None:
-            self._mlflow.end_run()
+            lost = sys.exc_info()[0] is not None  # closed on the way out of a training that broke off
+            self._mlflow.end_run(**({"status": "FAILED"} if lost else {}))
