@@ -66,7 +66,7 @@ def _row(verdict: Verdict) -> tuple[str, ...]:
 
     estimate = verdict.estimate
     lines = (verdict.threshold, _cut(_why(verdict)), _cut(verdict.explanation))
-    n = round(estimate.n_effective or estimate.n) if estimate is not None else None
+    n = round(estimate.n) if estimate is not None else None  # as in the reports: rows, not their effective number
     return (
         str(verdict.gate),
         verdict.status.value.replace("_", " ").upper(),
@@ -97,7 +97,7 @@ def _print_gaps(record: Record, console: Console) -> None:
         console.out(f"not measured: {_cut(text)}" + (f" ({times} metrics)" if times > 1 else ""))
     more = sum([*holes.values()][SHOWN_FAILURES:])
     if more > 0:
-        console.out(f"not measured: {more} more; the report lists them")
+        console.out(f"not measured: {more:,} more; the report lists them")
     skipped = {(row.probe, row.reason) for row in record.inapplicable if row.target == record.candidate().name}
     for probe, reason in sorted(skipped):
         console.out(f"not applicable: {probe}: {reason}")
