@@ -53,14 +53,15 @@ class FrozenMap(Mapping[str, Any]):
 
 def to_plain(value: Any) -> Any:
     """Turn a noun into dicts, lists, strings and numbers; NaN raises ValueError."""
-    kind = type(value)
+    kind: Any = type(value)
     if kind in _AS_IT_IS:
         return value
     if kind is float:  # most of a record are floats
         return _number(value)
     names = _names(kind)
     if names is not None:
-        return {name: to_plain(getattr(value, name)) for name in names}
+        given = ((name, getattr(value, name), unless) for name, unless in names)
+        return {name: to_plain(item) for name, item, unless in given if unless is _ALWAYS or item != unless}
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, (bool, int, str)):
@@ -79,14 +80,19 @@ def to_plain(value: Any) -> Any:
 
 
 _AS_IT_IS = frozenset({str, int, bool, type(None)})
+_ALWAYS = object()
 
 
 @cache
-def _names(kind: type) -> tuple[str, ...] | None:
-    """The fields of a noun that are written."""
+def _names(kind: type) -> tuple[tuple[str, Any], ...] | None:
+    """The fields of a noun that are written, each with the value at which it is left out.
+
+    A field with `plain` "unless default" came later than the noun: records without it keep their digest.
+    """
     if not dataclasses.is_dataclass(kind):
         return None
-    return tuple(f.name for f in dataclasses.fields(kind) if f.metadata.get("plain", True))
+    said = ((f, f.metadata.get("plain", True)) for f in dataclasses.fields(kind))
+    return tuple((f.name, f.default if plain == "unless default" else _ALWAYS) for f, plain in said if plain)
 
 
 def _number(value: float) -> float | str:

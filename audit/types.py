@@ -199,7 +199,7 @@ class Normal:
     se: float
     df: float
     scale: Literal["identity", "logit", "log", "square"] = "identity"
-    skew: float = 0.0
+    skew: float = field(default=0.0, metadata={"plain": "unless default"})
     kind: Literal["normal"] = "normal"
 
 
@@ -207,11 +207,13 @@ class Normal:
 class Deviation:
     """An estimate whose error is bounded by resampled deviations: P(|value - truth| <= `quantiles`[i]) ~ i / (m - 1).
 
-    `quantiles` are m evenly spaced quantiles, from 0 to 1, of the resampled bound on the absolute error.
+    `quantiles` are m evenly spaced quantiles, from 0 to 1, of the resampled bound on the absolute error. `tail`[k - 1]
+    goes on where many gates ask for small p-values: P(|value - truth| > it) <= 2^-k / (m - 1).
     """
 
     value: float
     quantiles: tuple[float, ...]
+    tail: tuple[float, ...] = field(default=(), metadata={"plain": "unless default"})
     kind: Literal["deviation"] = "deviation"
 
 

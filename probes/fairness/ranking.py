@@ -304,11 +304,12 @@ def top_measured(tops: Sequence[_Top], which: str, level: float, *, log: bool = 
     """
     import numpy as np
 
+    from steelyard.probes.stats.grid import confidences
     from steelyard.probes.stats.means import Measured
-    from steelyard.probes.stats.pvalue_curve import from_limits, probabilities
+    from steelyard.probes.stats.pvalue_curve import from_limits
 
     pick = np.min if which == "least" else np.max
-    p = np.append(probabilities(), level)
+    p = confidences(level)
     wide = 1 - (1 - p) / len(tops)
     limits = np.array([np.array(_limits(t, float(w))) / t.share for t in tops for w in wide])
     low, high = (pick(side.reshape(len(tops), -1), axis=0) for side in limits.T)

@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 from steelyard.audit.canonical import FrozenMap
 from steelyard.audit.errors import ProbeError
 from steelyard.audit.target import Sample, Target
-from steelyard.audit.types import Binomial, Capability, Deviation, Estimate, Failure, Finding, Inapplicable, Scalar
+from steelyard.audit.types import Binomial, Capability, Estimate, Failure, Finding, Inapplicable, Scalar
 from steelyard.probes.quality.metrics import PROBABILITY_METRICS, metric_id
 from steelyard.probes.quality.slices import LeftOut
+from steelyard.probes.stats.grid import GRID, of_bounds, tail
 from steelyard.probes.stats.linearised import Design
-from steelyard.probes.stats.means import GRID, Measured, exact, linear, method_of_mean, unseen
+from steelyard.probes.stats.means import Measured, exact, linear, method_of_mean, unseen
 
 if TYPE_CHECKING:
     from steelyard.probes.quality.outputs import Scribe
@@ -339,7 +340,7 @@ def _widened(read: Measured, hidden: float, df: float, bins: int) -> Measured:
     assert old.low is not None  # noqa: S101 (score limits always exist)
     assert old.high is not None  # noqa: S101
     se = max(old.high - old.value, old.value - old.low) / float(stdtrit(df, 0.5 + old.level / 2))
-    steps = np.linspace(0, 1, GRID)[:-1]
+    steps = np.append(np.linspace(0, 1, GRID)[:-1], tail())
     quantiles = np.minimum(hidden + se * np.asarray(stdtrit(df, 0.5 + steps / 2)), 1.0)
     estimate = replace(
         old,
@@ -347,4 +348,4 @@ def _widened(read: Measured, hidden: float, df: float, bins: int) -> Measured:
         high=min(old.high + hidden, 1.0),
         method=f"{old.method}; {bins:,} score bins, which hide at most {hidden:.2g} either way (in the interval)",
     )
-    return Measured(estimate=estimate, basis=Deviation(value=old.value, quantiles=(*quantiles.tolist(), 1.0)))
+    return Measured(estimate=estimate, basis=of_bounds(old.value, np.insert(quantiles, GRID - 1, 1.0)))

@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING
 
 from steelyard.audit.errors import ProbeError
 from steelyard.audit.types import Estimate, Normal
+from steelyard.probes.stats.grid import GRID, HALVINGS, confidences, drawn
 from steelyard.probes.stats.linearised import Design
 from steelyard.probes.stats.means import Measured
-from steelyard.probes.stats.pvalue_curve import from_limits, probabilities
+from steelyard.probes.stats.pvalue_curve import from_limits
 from steelyard.probes.stats.skew import unstraighten
 
 if TYPE_CHECKING:
@@ -217,7 +218,7 @@ def joint_limits(
     size: NDArray[np.float64], contrasts: NDArray[np.float64], matrix: NDArray[np.float64], df: NDArray[np.float64],
     rng: Generator, *, level: float, draws: int, skew: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:  # fmt: skip
-    """(low, high, index of the widest): limits of max d at the confidences of `probabilities()`, then at `level`.
+    """(low, high, index of the widest): limits of max d at the `confidences` of the grid, the last of them `level`.
 
     `size` (M,) are the contrasts' estimates, none below 0, and `skew` (M,) the skewness of their errors.
     low = max_c(d_c - t se_c), t the max-T quantile. On the curve high = max_c(d_c + t' se_c) with each contrast's
@@ -233,9 +234,11 @@ def joint_limits(
     largest = _largest(contrasts, matrix, df, rng, draws)
     part = contrasts**2 * np.diagonal(matrix)
     freedom = part.sum(axis=1) ** 2 / (part**2 / df).sum(axis=1)
-    p = np.append(probabilities(), level)
-    joint = np.quantile(largest, p, method="higher")
-    low = (size - unstraighten(joint[:, None], skew) * se).max(axis=1)
+    p = confidences(level)
+    joint = np.broadcast_to(drawn(largest, level)[:, None], (len(p), len(size))).copy()
+    far = slice(GRID, GRID + HALVINGS)  # where draws end: Bonferroni, which hardly differs there
+    joint[far] = stdtrit(freedom, 1 - (1 - p[far, None]) / (2 * len(size)))
+    low = (size - unstraighten(joint, skew) * se).max(axis=1)
     alone = stdtrit(freedom, np.maximum(p[:-1, None], 1e-9))  # scipy's quantile at 0 is not the lower end
     high = (size - unstraighten(-alone, skew) * se).max(axis=1)
     return low, np.append(high, (size - unstraighten(-joint[-1], skew) * se).max()), int(np.argmax(size))

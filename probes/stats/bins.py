@@ -19,9 +19,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from steelyard.audit.types import Deviation, Estimate
+from steelyard.audit.types import Estimate
+from steelyard.probes.stats.grid import of_errors
 from steelyard.probes.stats.linearised import Design
-from steelyard.probes.stats.means import GRID, Measured
+from steelyard.probes.stats.means import Measured
 
 if TYPE_CHECKING:
     import numpy as np
@@ -248,9 +249,8 @@ def bounded(
 
     centre = value if around is None else around
     reach = float(np.quantile(errors, level, method="higher"))
-    quantiles = np.quantile(errors, np.linspace(0, 1, GRID), method="higher") + abs(centre - value)
     estimate = Estimate(
         value=value, low=max(min(centre - reach, value), 0.0), high=min(max(centre + reach, value), 1.0), level=level,
         n=design.n, method=method, n_effective=None if design.plain else design.kish,
     )  # fmt: skip
-    return Measured(estimate=estimate, basis=Deviation(value=value, quantiles=tuple(quantiles.tolist())))
+    return Measured(estimate=estimate, basis=of_errors(value, errors, more=abs(centre - value)))

@@ -69,9 +69,16 @@ def interval(basis: ScalarBasis, level: float = 0.95) -> tuple[float, float]:
         below, above = unstraighten(t, basis.skew) * basis.se, -unstraighten(-t, basis.skew) * basis.se
         middle = _to_scale(basis.value, basis.scale)
         return _from_scale(middle - below, basis.scale), _from_scale(middle + above, basis.scale)
-    m = len(basis.quantiles)
-    reach = basis.quantiles[min(m - 1, math.ceil(level * (m - 1)))]
+    reach = _reach(basis, level)
     return basis.value - reach, basis.value + reach
+
+
+def _reach(basis: Deviation, level: float) -> float:
+    """The bound on the error at a confidence; the last of all where none is as high."""
+    m = len(basis.quantiles)
+    place = math.ceil(level * (m - 1))
+    beyond = (q for k, q in enumerate(basis.tail, 1) if 1 - 0.5**k / (m - 1) >= level)
+    return next(beyond, basis.quantiles[-1]) if place >= m - 1 else basis.quantiles[place]
 
 
 def needed_n_scalar(
@@ -136,7 +143,10 @@ def _beyond(basis: Deviation, distance: float) -> float:
     """P(error >= distance) from the quantile grid, rounded against the claim; 1 where the estimate is not beyond."""
     if distance <= 0:
         return 1.0
-    return (1 + sum(q >= distance for q in basis.quantiles)) / (len(basis.quantiles) + 1)
+    m = len(basis.quantiles)
+    passed = sum(q < distance for q in basis.tail)  # they never fall
+    even = (1 + sum(q >= distance for q in basis.quantiles)) / (m + 1)
+    return min(even, 0.5**passed / (m - 1)) if passed else even
 
 
 def _t(basis: Normal, bound: float) -> float:

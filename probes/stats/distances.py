@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING
 from steelyard.audit.errors import ProbeError
 from steelyard.audit.types import Estimate
 from steelyard.probes.stats.between import Widest
+from steelyard.probes.stats.grid import drawn
 from steelyard.probes.stats.linearised import Design
 from steelyard.probes.stats.means import Measured
-from steelyard.probes.stats.pvalue_curve import from_limits, probabilities
+from steelyard.probes.stats.pvalue_curve import from_limits
 from steelyard.probes.stats.reweigh import cell_masses, redrawn_masses
 
 if TYPE_CHECKING:
@@ -109,10 +110,9 @@ def widest_distance(
     scale = norms.mean(axis=0)
     if not (scale > 0).all():
         raise ProbeError("a group's rows are all alike: the spread of its curve cannot be estimated")
-    p = probabilities()
-    joint = np.quantile(np.round((norms / scale).max(axis=1), 9), np.append(p, level), method="higher")
+    joint = drawn(np.round((norms / scale).max(axis=1), 9), level)
     low = (distances - joint[:, None] * scale).max(axis=1)
-    alone = np.quantile(np.round(norms, 12), p, axis=0, method="higher")  # (GRID, M)
+    alone = drawn(np.round(norms, 12), level)[:-1]  # (GRID + HALVINGS, M)
     high = (distances + alone).max(axis=1)
     value, at = float(distances.max()), int(np.argmax(distances))
     estimate = Estimate(

@@ -14,11 +14,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from steelyard.audit.errors import ProbeError
-from steelyard.audit.types import Deviation, Estimate
+from steelyard.audit.types import Estimate
 from steelyard.probes.stats.between import arm, covariance
+from steelyard.probes.stats.grid import confidences, drawn, of_bounds
 from steelyard.probes.stats.linearised import Design
 from steelyard.probes.stats.means import Measured, linear, mean
-from steelyard.probes.stats.pvalue_curve import from_limits, probabilities
+from steelyard.probes.stats.pvalue_curve import from_limits
 
 if TYPE_CHECKING:
     import numpy as np
@@ -80,7 +81,7 @@ def between_groups(
     errors = ((rng.standard_normal((draws, len(arms))) @ root.T) * tail) @ slope.T
     norms = np.round(np.sqrt(np.square(errors) @ share), 12)
     size = math.sqrt(float(share @ np.square(means / mu - 1)))
-    reach = np.quantile(norms, np.append(probabilities(), level), method="higher")
+    reach = drawn(norms, level)
     low, high = np.square(np.maximum(size - reach, 0.0)) / 2, np.square(size + reach) / 2
     estimate = Estimate(
         value=size**2 / 2, low=float(low[-1]), high=float(high[-1]), level=level, n=part.n,
@@ -142,11 +143,11 @@ def _bounded(design: Design, level: float, *, theil: bool = False) -> Measured:
     """
     import numpy as np
 
-    p = np.append(probabilities(), level)
+    p = confidences(level)
     d = -np.expm1(np.log1p(-p) / design.kish)
     high = -np.log1p(-d) if theil else d / (2 * (1 - d))
     estimate = Estimate(
         value=0.0, low=0.0, high=float(high[-1]), level=level, n=design.n,
         method="all rows benefit alike: exact bound (rule of three)", n_effective=None if design.plain else design.kish,
     )  # fmt: skip
-    return Measured(estimate=estimate, basis=Deviation(value=0.0, quantiles=tuple(high[:-1].tolist())))
+    return Measured(estimate=estimate, basis=of_bounds(0.0, high[:-1]))

@@ -10,10 +10,11 @@ claim that some |δ_j| is above 0 then errs with exactly the probability it stat
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from steelyard.audit.types import Deviation, Estimate
-from steelyard.probes.stats.means import GRID, Measured
+from steelyard.audit.types import Estimate
+from steelyard.probes.stats.grid import of_errors
+from steelyard.probes.stats.means import Measured
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,7 +63,7 @@ def largest(
         value=value, low=max(value - reach, 0.0), high=min(value + reach, upper), level=level, n=n,
         n_effective=n_effective, method=method,
     )  # fmt: skip
-    return Measured(estimate=estimate, basis=Deviation(value=value, quantiles=_grid(errors)))
+    return Measured(estimate=estimate, basis=of_errors(value, errors))
 
 
 def smallest_ratio(
@@ -86,12 +87,5 @@ def smallest_ratio(
         value=value, low=value * float(np.exp(-reach)), high=min(value * float(np.exp(reach)), 1.0), level=level, n=n,
         n_effective=n_effective, method=method,
     )  # fmt: skip
-    bounds = value * np.expm1(np.minimum(np.asarray(_grid(errors)), 50.0))
-    return Measured(estimate=estimate, basis=Deviation(value=value, quantiles=tuple(bounds.tolist())))
-
-
-def _grid(errors: NDArray[Any]) -> tuple[float, ...]:
-    import numpy as np
-
-    quantiles: list[float] = np.quantile(errors, np.linspace(0, 1, GRID), method="higher").tolist()
-    return tuple(quantiles)
+    basis = of_errors(value, value * np.expm1(np.minimum(errors, 50.0)))
+    return Measured(estimate=estimate, basis=basis)

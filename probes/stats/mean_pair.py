@@ -20,9 +20,10 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from steelyard.audit.errors import ProbeError
-from steelyard.audit.types import Deviation, Estimate
+from steelyard.audit.types import Estimate
+from steelyard.probes.stats.grid import of_errors
 from steelyard.probes.stats.layout import Layout, lay_out
-from steelyard.probes.stats.means import GRID, Measured
+from steelyard.probes.stats.means import Measured
 from steelyard.probes.stats.table import CountTable
 
 __all__ = ["MOST_GROUPS", "mean_pair"]
@@ -64,8 +65,7 @@ def mean_pair(
         n_effective=None if arms.linear is None else float(arms.n.sum()),
         method=METHOD,
     )
-    grid = errors[np.ceil(np.linspace(0.0, 1.0, GRID) * last).astype(np.int64)]
-    return Measured(estimate=estimate, basis=Deviation(value=value, quantiles=tuple(grid.tolist()))), _detail(layout)
+    return Measured(estimate=estimate, basis=of_errors(value, errors)), _detail(layout)
 
 
 def _spread(x: Array) -> Array:

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from steelyard.audit.types import Basis, Binomial, Deviation, Estimate, Normal
+from steelyard.audit.types import Basis, Binomial, Estimate, Normal
+from steelyard.probes.stats.grid import GRID, of_bounds, tail
 from steelyard.probes.stats.linearised import Design, effective_counts
 from steelyard.probes.stats.skew import unstraighten
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 
 __all__ = [
-    "GRID",
     "Measured",
     "exact",
     "held",
@@ -31,7 +31,6 @@ __all__ = [
     "unseen",
 ]
 
-GRID = 201  # how many evenly spaced quantiles a Deviation basis carries
 Scale = Literal["identity", "logit", "log", "square"]
 
 
@@ -149,13 +148,14 @@ def unseen(
     import numpy as np
 
     trials = max(trials, 1e-9)
-    quantiles = reach * -np.expm1(np.log1p(-np.linspace(0, 1, GRID)[:-1]) / trials)
+    sure = np.append(np.linspace(0, 1, GRID)[:-1], tail())
+    bounds = reach * -np.expm1(np.log1p(-sure) / trials)
     off = reach * -math.expm1(math.log1p(-level) / trials)
     estimate = Estimate(
         value=value, low=max(value - off, lower), high=min(value + off, upper), level=level, n=design.n,
         method="no unit differs: exact bound (rule of three)", n_effective=None if design.plain else trials,
     )  # fmt: skip
-    return Measured(estimate=estimate, basis=Deviation(value=value, quantiles=(*quantiles.tolist(), reach)))
+    return Measured(estimate=estimate, basis=of_bounds(value, np.insert(bounds, GRID - 1, reach)))
 
 
 def proportion(hits: NDArray[Any], design: Design, *, level: float) -> Measured:

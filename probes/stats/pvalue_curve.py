@@ -14,33 +14,23 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from steelyard.audit.types import Deviation
-from steelyard.probes.stats.means import GRID
+from steelyard.probes.stats.grid import GRID, of_bounds, probabilities, tail
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["from_claims", "from_limits", "probabilities"]
+__all__ = ["from_claims", "from_limits"]
 
 _STEPS = 60  # tolerances tried along the curve: 60 of some three standard errors
-_LAST = 1 - 0.25 / GRID  # stands for p = 1, where an unbounded distribution has no quantile
-
-
-def probabilities() -> NDArray[np.float64]:
-    """The (GRID,) evenly spaced p of a curve, from 0 to 1; the last is a little below 1."""
-    import numpy as np
-
-    p = np.linspace(0.0, 1.0, GRID)
-    p[-1] = _LAST
-    return p
+_BEYOND = 12  # and from there to the end of the tail
 
 
 def from_limits(value: float, low: NDArray[np.float64], high: NDArray[np.float64]) -> Deviation:
-    """The curve of limits (GRID,) each at the confidences `probabilities()`: the wider side at each."""
+    """The curve of limits, each at the `confidences` of the grid but the printed one: the wider side at each."""
     import numpy as np
 
-    reach = np.maximum.accumulate(np.maximum(np.maximum(value - low, high - value), 0.0))
-    return Deviation(value=value, quantiles=tuple(reach.tolist()))
+    return of_bounds(value, np.maximum(value - low, high - value))
 
 
 def from_claims(
@@ -62,15 +52,23 @@ def from_claims(
     def weight(x: float) -> float:
         return max(fail(x), passes(x))
 
-    least, most = 0.0, far
-    for _ in range(12):  # where the curve ends, to within a 4,096th of the range
-        middle = (least + most) / 2
-        least, most = (least, middle) if weight(middle) <= 1 - _LAST else (middle, most)
-    steps = np.append(np.linspace(0.0, most, _STEPS), far)
+    most = _where(weight, float(1 - probabilities()[-1]), far)
+    last = _where(weight, float(1 - tail()[-1]), far)
+    steps = np.concatenate([np.linspace(0.0, most, _STEPS), np.linspace(most, last, _BEYOND + 1)[1:], [far]])
     p = np.minimum.accumulate([weight(float(x)) for x in steps])
-    wanted = 1 - probabilities()
-    place = [int(np.argmax(p <= w)) if (p <= w).any() else len(steps) - 1 for w in wanted]
-    quantiles = steps[np.array(place)]
-    if not math.isfinite(float(quantiles[-1])):
+    wanted = 1 - np.append(probabilities(), tail())
+    reached = [(p <= w).any() for w in wanted]
+    quantiles = np.array([steps[int(np.argmax(p <= w))] if (p <= w).any() else far for w in wanted])
+    quantiles[GRID:][~np.array(reached[GRID:])] = math.inf  # no distance has so small a p-value
+    if not np.isfinite(quantiles[:GRID]).all():
         raise ValueError("a curve ends at a finite distance")
-    return Deviation(value=value, quantiles=tuple(np.maximum.accumulate(quantiles).tolist()))
+    return of_bounds(value, quantiles)
+
+
+def _where(weight: Callable[[float], float], p: float, far: float) -> float:
+    """Where a p-value has fallen to `p`, to within a 4,096th of the range."""
+    least, most = 0.0, far
+    for _ in range(12):
+        middle = (least + most) / 2
+        least, most = (least, middle) if weight(middle) <= p else (middle, most)
+    return most

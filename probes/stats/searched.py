@@ -15,7 +15,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from steelyard.audit.types import Deviation, Estimate, Normal
+from steelyard.audit.types import Estimate, Normal
+from steelyard.probes.stats.grid import of_bounds, tail
 from steelyard.probes.stats.linearised import Design
 from steelyard.probes.stats.means import Measured
 
@@ -80,7 +81,7 @@ def largest(gaps: Array, limits: Limits, design: Design, *, level: float, what: 
     """max_j |gap_j| in [0, `ceiling`], with joint limits and a `Deviation` basis."""
     m = len(gaps)
     value = float(np.abs(gaps).max())
-    levels = np.linspace(0.0, 1.0, STEPS)[:-1]
+    levels = np.append(np.linspace(0.0, 1.0, STEPS)[:-1], tail(STEPS))
     error = np.append(1 - levels, 1 - level)[:, None] / m
     low, high = limits(error)
     least = np.maximum(np.maximum(low, -high), 0.0).max(axis=1)
@@ -91,4 +92,4 @@ def largest(gaps: Array, limits: Limits, design: Design, *, level: float, what: 
         value=value, low=min(float(least[-1]), value), high=max(float(most[-1]), value), level=level, n=design.n,
         method=METHOD.format(what=what, m=m), n_effective=None if design.plain else design.kish,
     )  # fmt: skip
-    return Measured(estimate=estimate, basis=Deviation(value=value, quantiles=(*reach.tolist(), ceiling)))
+    return Measured(estimate=estimate, basis=of_bounds(value, np.insert(reach, STEPS - 1, ceiling), STEPS))

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steelyard.probes.quality.regression import rmse
-from steelyard.probes.stats import between
 from steelyard.probes.stats.between import Arm, arm, pairs, skewness, widest_difference, widest_ratio
 from steelyard.probes.stats.claims import claim, interval
 from steelyard.probes.stats.linearised import Design
@@ -87,12 +86,10 @@ def means_of(seed: int, sizes: tuple[int, ...], tau: float) -> tuple[list[Arm], 
 
 
 @pytest.mark.slow
-def test_rule_3_at_the_tolerance_a_gap_of_skewed_means_passes_no_more_often_than_alpha(monkeypatch):
+def test_rule_3_at_the_tolerance_a_gap_of_skewed_means_passes_no_more_often_than_alpha():
     """The small group has the greater mean: where its few great losses are missed, the gap looks smaller than it is."""
     runs, tau = 500, 0.5
     truth = tau * np.exp(1.125)
-    grid = np.linspace(0, 1, 200)[:-1]
-    monkeypatch.setattr(between, "probabilities", lambda: np.append(grid, 0.999))
     fails, passes, uncorrected = 0, 0, 0
     for seed in range(runs):
         corrected, plain, design = means_of(seed, (300, 2000), tau)
