@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from steelyard.audit.errors import ProbeError
-from steelyard.audit.types import Binomial, Contrasts, Estimate
+from steelyard.audit.types import Binomial, Contrasts, Deviation, Estimate
 from steelyard.probes.stats.means import Measured
 
 if TYPE_CHECKING:
@@ -71,12 +71,15 @@ def furthest(parts: Sequence[Measured], *, ideal: float, level: float, upper: fl
     """
     import numpy as np
 
-    from steelyard.probes.stats.pvalue_curve import from_limits, probabilities
+    from steelyard.probes.stats.grid import GRID, probabilities, tail
+    from steelyard.probes.stats.pvalue_curve import from_limits
 
-    p, m = probabilities().tolist(), len(parts)
+    p, m = np.append(probabilities(), tail()).tolist(), len(parts)
     value = max(abs(part.estimate.value - ideal) for part in parts)
     near, far = _envelope(parts, [1 - (1 - c) / m for c in (*p, level)], ideal)
     _, alone = _envelope(parts, [max(2 * c - 1, 0.0) for c in p], ideal)  # one-sided at c
+    known = np.array([all(_knows(part, 1 - (1 - c) / m) for part in parts) for c in p[GRID:]])
+    near[GRID:-1][~known], alone[GRID:][~known] = -np.inf, np.inf
     estimate = Estimate(
         value=value,
         low=min(float(near[-1]), value),
@@ -89,6 +92,12 @@ def furthest(parts: Sequence[Measured], *, ideal: float, level: float, upper: fl
         estimate=estimate,
         basis=from_limits(value, np.minimum(near[:-1], value), np.minimum(np.maximum(alone, value), upper)),
     )
+
+
+def _knows(part: Measured, confidence: float) -> bool:
+    """Whether the part's limits hold at so high a confidence: those from draws end somewhere."""
+    basis = part.basis
+    return not isinstance(basis, Deviation) or confidence <= 1 - 0.5 ** len(basis.tail) / (len(basis.quantiles) - 1)
 
 
 def _envelope(
@@ -118,9 +127,10 @@ def with_limits(
     """A number whose two-sided limits at each confidence (k,) are known, cut to its range [`lower`, `upper`]."""
     import numpy as np
 
-    from steelyard.probes.stats.pvalue_curve import from_limits, probabilities
+    from steelyard.probes.stats.grid import confidences
+    from steelyard.probes.stats.pvalue_curve import from_limits
 
-    low, high = limits(np.append(probabilities(), level))
+    low, high = limits(confidences(level))
     low, high = np.minimum(np.maximum(low, lower), value), np.maximum(np.minimum(high, upper), value)
     estimate = Estimate(value=value, low=float(low[-1]), high=float(high[-1]), level=level, n=n, method=method)
     return Measured(estimate=estimate, basis=from_limits(value, low[:-1], high[:-1]))
