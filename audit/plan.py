@@ -36,7 +36,7 @@ class AuditPart(_Part):
     """Who and how: the audit's name, its one seed, the level of its tests."""
 
     name: str = Field("audit", min_length=1, description="What the report calls this audit.")
-    seed: int = Field(0, ge=0, description="The one seed; every generator is derived from it by name.")
+    seed: int = Field(0, ge=0, le=2**32 - 1, description="The one seed; every generator is derived from it by name.")
     alpha: float = Field(0.05, gt=0, lt=0.5, description="Error rate of a gate's verdict; intervals are at 1 - alpha.")
     owner: str = Field("", description="Who answers for the audit; printed in the report.")
     purpose: str = Field("", description="What the model is for; printed in the report.")

@@ -51,7 +51,7 @@ def check(
     """
     chosen = chosen_probes(plan, probes)
     found = [
-        *_target_errors(plan, source),
+        *_target_errors(plan, source, recipes),
         *_data_errors(plan, source),
         *_reference_errors(plan, source, recipes),
         *_probe_errors(plan, source, probes, settings),
@@ -82,7 +82,7 @@ def chosen_probes(plan: Plan, probes: Sequence[str]) -> dict[str, dict[str, obje
     return chosen
 
 
-def _target_errors(plan: Plan, source: PlanSource) -> Iterator[PlanError]:
+def _target_errors(plan: Plan, source: PlanSource, recipes: Sequence[str]) -> Iterator[PlanError]:
     target = plan.target
     if target.kind not in TARGET_FIELDS:
         built = ", ".join(TARGET_FIELDS)
@@ -104,6 +104,9 @@ def _target_errors(plan: Plan, source: PlanSource) -> Iterator[PlanError]:
         yield source.error(("target", name), message, f"its keys are {allowed}")
     if target.kind == "predictions" and target.decision is None and target.score is None:
         yield source.error(("target",), "target has no decision and no score column", "name at least one of them")
+    if target.kind == "recipe" and target.name and recipes and not reference_members(target.name, recipes):
+        hint = did_you_mean(target.name, recipes, f"there are {', '.join(recipes)}")
+        yield source.error(("target", "name"), f"target.name {target.name!r} is no recipe", hint)
     if target.kind == "python" and target.path and target.factory is None and ".py:" not in target.path:
         hint = "name the function that returns the model, or write path: file.py:function"
         yield source.error(("target",), "target.factory is missing", hint)

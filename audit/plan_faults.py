@@ -61,7 +61,7 @@ def _explain(item: dict[str, Any], loc: Loc) -> tuple[str, str]:
     if kind.startswith(("greater_than", "less_than")):
         sign = {"greater_than": "more than", "greater_than_equal": "at least", "less_than": "less than"}
         limit = next(iter(context.values()))
-        return f"{at} is {show_value(given)}", f"it must be {sign.get(kind, 'at most')} {limit:g}"
+        return f"{at} is {show_value(given)}", f"it must be {sign.get(kind, 'at most')} {_plain(limit)}"
     if kind == "string_too_short":
         return f"{at} is empty", "write something there"
     if given is None:
@@ -174,3 +174,8 @@ def _value_at(plan: Plan, loc: Loc) -> Any:
     for part in loc:
         value = getattr(value, str(part)) if isinstance(value, BaseModel) else value[part]
     return value
+
+
+def _plain(limit: float) -> str:
+    """A whole number with all its digits."""
+    return f"{int(limit):,}" if float(limit).is_integer() else f"{limit:g}"

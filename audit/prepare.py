@@ -71,6 +71,11 @@ def sense(source: PlanSource) -> Sense:
         recipes=recipe_names(),
         settings={kind.id: [field.name for field in fields(kind)] for kind in all_probes()},
     )
+    for i, entry in enumerate(source.plan.probes):
+        try:
+            select([entry])
+        except PlanError as error:
+            raise source.error(("probes", i), error.message, error.hint) from None
     probes = tuple(beside_the_plan(probe, source.base) for probe in select(source.plan.probes))
     return Sense(probes=probes, specs=specs)
 

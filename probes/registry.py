@@ -126,6 +126,16 @@ def _made(kind: type[Probe], values: dict[str, Any]) -> Probe:
     return kind(**{name: _fitting(kind, name, value, known[name]) for name, value in values.items()})
 
 
+_KINDS = (
+    (bool, "true or false"),
+    (int, "a whole number"),
+    (float, "a number"),
+    (str, "a text"),
+    (tuple, "a list"),
+    (object, "of another kind"),
+)
+
+
 def _fitting(kind: type[Probe], name: str, value: Any, default: Any) -> Any:
     """A setting of the kind of its default: a whole number will do for a float, a list for a tuple."""
     if isinstance(default, tuple) and isinstance(value, list):
@@ -134,6 +144,6 @@ def _fitting(kind: type[Probe], name: str, value: Any, default: Any) -> Any:
         return float(value)
     if isinstance(value, type(default)) and isinstance(value, bool) == isinstance(default, bool):
         return value
-    raise PlanError(
-        f"probe {kind.id}: setting {name!r} is {value!r}; it must be of the kind of its default, {default!r}"
-    )
+    wanted = next(text for of, text in _KINDS if isinstance(default, of))
+    shown = str(default).lower() if isinstance(default, bool) else repr(default)
+    raise PlanError(f"probe {kind.id}: setting {name!r} is {value!r}", hint=f"it is {wanted}, by default {shown}")

@@ -53,7 +53,7 @@ def load_templates(path: str) -> Templates:
     except OSError as error:
         reason = (error.strerror or type(error).__name__).lower()
         raise ProbeError(
-            f"the templates {path!r} cannot be read: {reason}", hint="a path counts from where the command is started"
+            f"the templates {path!r} cannot be read: {reason}", hint="in a plan, a path counts from the plan's folder"
         ) from error
     return _parsed(data, path)
 

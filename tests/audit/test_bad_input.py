@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 from pathlib import Path
 
 import numpy as np
@@ -307,3 +308,29 @@ def test_settings_are_checked_before_the_candidate_is_opened(tmp_path, capsys):
     text = REFERENCES_PLAN.replace("{kind: recipe, name: logistic}", "{kind: python, path: model.py, factory: load}")
     (tmp_path / "audit.yaml").write_text(text.replace("ENTRY", "boosting: {iteration: 3}"), encoding="utf-8")
     assert "has no setting 'iteration'" in refused(capsys, "run", str(tmp_path / "audit.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ("{fairness.ll144: {exclude: [x]}}", "setting 'exclude' is ['x']; it is true or false, by default true"),
+        ("{fairness.error-rates: {draws: many}}", "setting 'draws' is 'many'; it is a whole number, by default"),
+    ],
+)
+def test_a_setting_of_another_kind_is_told_with_its_line(entry, said, small_plan, capsys):
+    text = re.sub(
+        r"probes: .*",
+        f"probes:\n  - quality.*\n  - fairness.selection-rate\n  - {entry}",
+        small_plan.read_text("utf-8"),
+    )
+    small_plan.write_text(text, encoding="utf-8")
+    line = refused(capsys, "plan", str(small_plan))
+    assert said in line
+    at = next(i for i, row in enumerate(text.splitlines(), 1) if entry in row)
+    assert f"{small_plan.name}:{at}:" in line
+
+
+def test_a_seed_that_no_generator_takes(small_plan, capsys):
+    text = re.sub(r"seed: \d+", "seed: 5000000000", small_plan.read_text("utf-8"))
+    small_plan.write_text(text, encoding="utf-8")
+    assert "audit.seed is 5000000000; it must be at most 4,294,967,295" in refused(capsys, "plan", str(small_plan))

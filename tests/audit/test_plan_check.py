@@ -82,6 +82,10 @@ def gate(**keys: Any) -> dict[str, Any]:
             gate(metric="fairness.selection_rate.ratio", min=0.8),
             "gates[0].metric 'fairness.selection_rate.ratio' is unknown; did you mean 'fairness.selection-rate.ratio'?",
         ),
+        (
+            changed(target={"kind": "recipe", "name": "baseline/bosting"}, data={"dataset": "adult"}),
+            "target.name 'baseline/bosting' is no recipe; did you mean 'baseline/boosting'?",
+        ),
         (gate(metric="zzz", min=0.8), "gates[0].metric 'zzz' is unknown; 'steelyard probes' lists the metrics"),
         (gate(), "gates[0] has no tolerance; give it min, or versus with not_worse_by"),
         (gate(max=0.8), "gates[0].max is on fairness.selection-rate.ratio, of which higher is better; use min"),
@@ -282,7 +286,7 @@ def test_what_cannot_be_meant_is_one_line(data: dict[str, Any], line: str) -> No
             target={"kind": "predictions", "path": "t.csv", "decision": "d"}, data={"train": "a", "groups": ["sex"]}
         ),
         changed(target={"kind": "recipe", "name": "boosting"}, data={"dataset": "adult"}),
-        changed(target={"kind": "recipe", "name": "mlp", "settings": {"epochs": 3}}, data={"dataset": "adult"}),
+        changed(target={"kind": "recipe", "name": "boosting", "settings": {"max_iter": 3}}, data={"dataset": "adult"}),
         changed(target={"kind": "torch", "path": "net.py:load", "weights": "w.safetensors"}),
         changed(data={"train": "a.csv", "held_out": 0.2, "label": "y", "groups": ["sex", "race"]}),
         changed(
