@@ -17,6 +17,7 @@ from steelyard.audit.errors import TargetError
 from steelyard.audit.types import Task
 from steelyard.models.networks import language
 from steelyard.models.networks.architectures import build
+from steelyard.models.networks.by_length import by_length
 from steelyard.models.networks.determinism import seeded, torch_threads
 from steelyard.models.networks.prepare import Prepare, prepare_from
 from steelyard.models.training.curves import Curves
@@ -25,6 +26,7 @@ __all__ = ["FORMAT", "Network"]
 
 FORMAT = "steelyard network 1"
 _BATCH = 512
+_TEXTS = 64  # of one pass: with more, short texts go with longer ones and are padded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -156,9 +158,19 @@ class Network:
     def _run(self, ready: Tensor, ask: Any) -> NDArray[np.float64]:
         self.module.eval()
         device = self._device()
+        pad = getattr(self.prepare, "pad", None)
+
+        def told(part: Tensor) -> Tensor:
+            answer: Tensor = ask(part.to(device)).float().cpu()
+            return answer
+
         with torch_threads(), torch.inference_mode():
-            parts = [ask(part.to(device)).float().cpu().numpy() for part in ready.split(_BATCH)]
-        return np.concatenate(parts).astype(np.float64)
+            if pad is None or not len(ready):
+                found = torch.cat([told(part) for part in ready.split(_BATCH)])
+            else:
+                found = by_length(ready, told, pad=pad, batch=_TEXTS)
+        answers: NDArray[np.float64] = found.numpy().astype(np.float64)
+        return answers
 
     def to_bytes(self) -> bytes:
         """One safetensors file: the weights, and in its metadata the rest as JSON. Equal networks give equal bytes."""

@@ -102,9 +102,12 @@ def load_encoder(
     """The network with the weights of `base` and a new head, its configuration, and its tokenizer.
 
     `base` is a local folder, or a hub id with the `revision` (40 hexadecimal digits). Weights are read from safetensors
-    alone, and no code that comes with them is run. Raises TargetError.
+    alone, and no code that comes with them is run. Raises TargetError, UnsafeArtifact for pickles.
     """
     import transformers
+
+    # The checks of a target: a base is looked at like one, and refused with the same line.
+    from steelyard.models.targets.transformers import _check_files, _hub_files, _reason
 
     local = Path(base).expanduser().is_dir()
     if not local and not _COMMIT.fullmatch(revision):
@@ -114,6 +117,7 @@ def load_encoder(
             hint="name a local folder, or pin the hub's model to a commit of 40 hexadecimal digits",
         )
     source = str(Path(base).expanduser()) if local else base
+    _check_files([entry.name for entry in Path(source).iterdir()] if local else _hub_files(base, revision), base)
     given: dict[str, Any] = {"trust_remote_code": False, "local_files_only": local}
     given |= {} if local else {"revision": revision}
     shown = transformers.utils.logging.is_progress_bar_enabled()
@@ -122,9 +126,8 @@ def load_encoder(
         config = transformers.AutoConfig.from_pretrained(source, **given)
         body = transformers.AutoModel.from_pretrained(source, use_safetensors=True, **given)
         tokenizer = transformers.AutoTokenizer.from_pretrained(source, **given)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        text = " ".join(str(error).split())[:200]
-        raise TargetError(f"cannot be loaded: {text}", where=base) from error
+    except Exception as error:
+        raise TargetError(f"cannot be loaded: {_reason(error)}", where=base, hint="is it whole?") from error
     finally:
         if shown:
             transformers.utils.logging.enable_progress_bar()

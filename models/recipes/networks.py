@@ -81,8 +81,11 @@ class NetworkRecipe(Recipe):
 
     @property
     def settings(self) -> Mapping[str, Scalar]:
-        """The settings, and a digest of each file that they name: another file is another reference."""
-        own = dict(super().settings)
+        """The settings, and a digest of each file that they name: another file is another reference.
+
+        Without `track`, which changes no model: one that is found trained is not trained again to be tracked.
+        """
+        own = {name: value for name, value in super().settings.items() if name != "track"}
         for name in self.files:
             value = str(own[name])
             path = Path(value.rpartition(":")[0] or value).expanduser()  # file.py:function

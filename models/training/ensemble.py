@@ -7,9 +7,11 @@ that share no parameter is each model's own. What K separate runs would give com
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import joblib
 import numpy as np
@@ -33,7 +35,8 @@ _ROWS_AT_ONCE = 1024  # rows of one forward pass when predicting
 class EnsembleSettings:
     """How each model is trained: Adam (Kingma and Ba 2015, arXiv:1412.6980), otherwise as PyTorch sets it.
 
-    `way` is "batched", "loop", or "auto" (see `choose_way`); `jobs` are the loop's processes.
+    `way` is "batched", "loop", or "auto" (see `choose_way`); `jobs` are the loop's processes (1 in a session connected
+    to a Ray cluster: as many as the cluster has).
     """
 
     epochs: int = 30
@@ -121,8 +124,8 @@ def train_ensemble(
         jobs = (
             joblib.delayed(_train_one)(build, rows, answers, m, int(s), steps, how) for m, s in _each(members, seeds)
         )
-        with _cluster():
-            parts = list(joblib.Parallel(n_jobs=how.jobs)(jobs))
+        with _cluster(how.jobs) as processes:
+            parts = list(joblib.Parallel(n_jobs=processes)(jobs))
     losses = np.concatenate([part[1] for part in parts], axis=1)
     if not np.isfinite(losses).all():
         lost = int((~np.isfinite(losses).all(axis=0)).sum())
@@ -259,18 +262,21 @@ def _device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _cluster() -> Any:
-    """Where a Ray cluster is connected, each model of the loop is a Ray task; else whatever joblib is set to."""
-    import sys
-    from contextlib import nullcontext
+@contextmanager
+def _cluster(jobs: int) -> Iterator[int]:
+    """How many processes: `jobs`; where a Ray cluster is connected, each model is a Ray task, and 1 means all it has.
 
+    joblib does a single process's work on the spot, and would send nothing to Ray.
+    """
     ray = sys.modules.get("ray")  # a session that uses Ray has imported it; we do not start one
     if ray is None or not ray.is_initialized():
-        return nullcontext()
+        yield jobs
+        return
     from ray.util.joblib import register_ray
 
     register_ray()
-    return joblib.parallel_config(backend="ray")
+    with joblib.parallel_config(backend="ray"):
+        yield jobs if jobs > 1 else -1
 
 
 def _check(inputs: Tensor, labels: Tensor, members: NDArray[np.bool_], seeds: Sequence[int]) -> None:

@@ -45,8 +45,9 @@ def next_token(module: nn.Module, batch: Batch) -> Tensor:
 
     `labels` (b, length) are the token ids themselves, −100 where a place is padding.
     """
-    logits = module(batch.inputs)[:, :-1]  # (b, length − 1, vocabulary)
-    wanted = batch.labels[:, 1:]
-    losses = functional.cross_entropy(logits.float().transpose(1, 2), wanted, reduction="none", ignore_index=IGNORED)
+    wanted = functional.pad(batch.labels[:, 1:], (0, 1), value=IGNORED)  # (b, length): the last place has no next
+    logits = module(batch.inputs).float().flatten(0, 1)  # (b · length, vocabulary): classes in the second place of
+    # three (b, vocabulary, length) have the same losses, and take several times as long
+    losses = functional.cross_entropy(logits, wanted.flatten(), reduction="none", ignore_index=IGNORED)
     counted = (wanted != IGNORED) * batch.weights[:, None].to(losses.dtype)
-    return (losses * counted).sum() / counted.sum().clamp(min=1e-12)
+    return (losses.view_as(wanted) * counted).sum() / counted.sum().clamp(min=1e-12)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -186,3 +188,42 @@ def test_a_loss_that_is_not_finite_is_said(digits: tuple[Any, Any]) -> None:
     members[0, 3] = False
     with pytest.raises(TargetError, match="1 of 2 models is not finite"):
         train_ensemble(mlp, inputs, digits[1][:50], members, seeds=[0, 1], settings=EnsembleSettings(epochs=1))
+
+
+@pytest.mark.parametrize(("jobs", "workers"), [(1, -1), (3, 3)])
+def test_in_a_session_with_a_ray_cluster_every_model_of_the_loop_goes_to_it(
+    jobs: int, workers: int, digits: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A backend of joblib's stands in for the cluster: what reaches it, and how many workers it was asked for."""
+    from types import ModuleType
+
+    import joblib
+    from joblib._parallel_backends import ThreadingBackend
+
+    sent, asked = [], []
+
+    class Cluster(ThreadingBackend):  # type: ignore[misc]
+        def effective_n_jobs(self, n_jobs: int) -> int:
+            asked.append(n_jobs)
+            return 2 if n_jobs == -1 else int(n_jobs)
+
+        def submit(self, func: Any, callback: Any = None) -> Any:
+            sent.extend(func.items)
+            return super().submit(func, callback)
+
+    monkeypatch.setattr("joblib.parallel.BACKENDS", dict(joblib.parallel.BACKENDS))
+    modules = {name: ModuleType(name) for name in ("ray", "ray.util", "ray.util.joblib")}
+    modules["ray"].is_initialized = lambda: True  # type: ignore[attr-defined]
+    modules["ray.util.joblib"].register_ray = lambda: joblib.register_parallel_backend("ray", Cluster)  # type: ignore[attr-defined]
+    for name, module in modules.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    inputs, labels = digits[0][:100], digits[1][:100]
+    how = EnsembleSettings(epochs=1, way="loop", jobs=jobs)
+    members = subsets(4, 100)
+    there = train_ensemble(mlp, inputs, labels, members, seeds=range(4), settings=how)
+    assert len(sent) == 4
+    assert asked[0] == workers
+    monkeypatch.delitem(sys.modules, "ray")
+    here = train_ensemble(mlp, inputs, labels, members, seeds=range(4), settings=replace(how, jobs=1))
+    assert len(sent) == 4  # without a cluster nothing goes anywhere
+    np.testing.assert_array_equal(there.logits(inputs), here.logits(inputs))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -15,7 +18,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("accelerate")
 pytest.importorskip("safetensors")
 
-from steelyard.audit.errors import DataError, NotApplicable, PlanError, TargetError  # noqa: E402
+from steelyard.audit.errors import DataError, NotApplicable, PlanError, TargetError, UnsafeArtifact  # noqa: E402
 from steelyard.audit.target import LanguageTarget, NetworkTarget, Sample, TrainableTarget  # noqa: E402
 from steelyard.audit.types import Capability, Modality, Task  # noqa: E402
 from steelyard.models.cache import ModelCache, train_reference  # noqa: E402
@@ -292,6 +295,66 @@ def test_encoders_that_cannot_be_had(encoder_folder: Path, tmp_path: Path) -> No
         FineTune(base=str(tmp_path)).fit(reviews(20, 1), 0)
     with pytest.raises(PlanError, match="mode is 'half'; it is one of full, frozen, lora"):
         FineTune(mode="half")
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "said"),
+    [
+        (lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin"), UnsafeArtifact, "weights as a pickle"),
+        (lambda f: (f / "adapter_config.json").write_text("{}"), TargetError, "has an adapter beside the model"),
+        (lambda f: (f / "model.safetensors").unlink(), TargetError, "has no safetensors file; is it a saved model"),
+        (lambda f: (f / "model.safetensors").write_bytes(b"x"), TargetError, "cannot be loaded: .*; is it whole"),
+    ],
+    ids=["pickle", "adapter", "no weights", "cut"],
+)
+def test_an_encoder_is_refused_with_the_line_that_a_target_gets(
+    change: Any, error: type[Exception], said: str, encoder_folder: Path, tmp_path: Path
+) -> None:
+    for file in encoder_folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    change(tmp_path)
+    with pytest.raises(error, match=said) as caught:
+        FineTune(base=str(tmp_path)).fit(reviews(20, 1), 0)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_base_that_the_hub_does_not_have_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = pytest.importorskip("huggingface_hub")
+    errors = pytest.importorskip("huggingface_hub.errors")
+    files: Any = None
+
+    def listed(self: Any, name: str, revision: str) -> list[str]:
+        if isinstance(files, list):
+            return files
+        raise files.__new__(files)  # its constructor wants a response, which is another library's
+
+    monkeypatch.setattr(hub.HfApi, "list_repo_files", listed)
+    recipe = FineTune(base="some/model", revision="0" * 40)
+    for files, error, said in (  # noqa: B007 `listed` reads it
+        (errors.RepositoryNotFoundError, TargetError, "the hub shows no such model"),
+        (errors.RevisionNotFoundError, TargetError, f"the hub has no commit {'0' * 40} of it"),
+        (["pytorch_model.bin"], UnsafeArtifact, "weights as a pickle"),
+    ):
+        with pytest.raises(error, match=said):
+            recipe.fit(reviews(20, 1), 0)
+
+
+def test_whether_a_training_is_tracked_does_not_make_another_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mlflow = ModuleType("mlflow")
+    for name in ("start_run", "log_metrics", "end_run"):
+        setattr(mlflow, name, lambda *_, **__: None)
+    mlflow.__spec__ = ModuleSpec("mlflow", None)
+    monkeypatch.setitem(sys.modules, "mlflow", mlflow)
+    kept, train = ModelCache(folder=tmp_path), table(60, 1)
+    first, card = train_reference(MlpRecipe(epochs=1), train, 0, kept)
+    again, other = train_reference(MlpRecipe(epochs=1, track="mlflow"), train, 0, kept)
+    assert not card.cached
+    assert other.cached
+    assert first.fingerprint == again.fingerprint
+    assert "track" not in other.settings
+    assert not train_reference(MlpRecipe(epochs=1, lr=0.1, track="mlflow"), train, 0, kept)[1].cached
 
 
 def test_another_tokenizer_than_the_weights_is_refused(encoder_folder: Path, tmp_path: Path) -> None:

@@ -372,6 +372,24 @@ def test_next_token_counts_each_token_but_the_first() -> None:
     assert float(next_token(lambda x: table[x], batch)) == pytest.approx(expected, abs=1e-6)
 
 
+def test_next_token_and_its_gradient_are_those_of_the_written_out_softmax() -> None:
+    """Rows of different length and weight; −Σ w log softmax(logits)[next] / Σ w over the places that have a next."""
+    logits = torch.randn(3, 5, 7, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    labels = torch.tensor([[1, 4, 6, 2, 3], [1, 5, 2, -100, -100], [1, 0, -100, -100, -100]])
+    weights = torch.tensor([1.0, 2.0, 0.5])
+    batch = Batch(inputs=labels, labels=labels, weights=weights, groups=None, rows=torch.arange(3))
+    found = next_token(lambda _: logits, batch)
+    said, total = 0.0, 0.0
+    for b, t in [(0, 0), (0, 1), (0, 2), (0, 3), (1, 0), (1, 1), (2, 0)]:
+        said = said - weights[b] * (logits[b, t] - logits[b, t].logsumexp(0))[labels[b, t + 1]]
+        total += float(weights[b])
+    assert found.item() == pytest.approx((said / total).item(), abs=1e-6)
+    (one,) = torch.autograd.grad(found, logits)
+    (other,) = torch.autograd.grad(said / total, logits)
+    assert torch.allclose(one, other, atol=1e-7)
+    assert not one[:, -1].any()  # the last place has no next
+
+
 def test_batches_are_cut_to_their_longest_row() -> None:
     ids = torch.tensor([[5, 6, 7, 8], [5, 0, 0, 0], [5, 6, 0, 0]])
     data = Rows(inputs=ids, labels=torch.zeros(3), pad=0)
