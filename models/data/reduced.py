@@ -206,10 +206,11 @@ def _sample(
         for name, g in groups.items()
         if g.unknown >= 0
     ]
+    put_to = f"a seeded sample of {ROWS:,} rows, and say so" if total > ROWS else "all rows"
     notes.append(
         f"{int(rows.sum()):,} rows were counted, not read one by one (data.reduce_above is {data.reduce_above:,}): "
         "counts and rates are exact; areas and bins of scores carry the error that is stated with them; questions "
-        f"about single rows are put to a seeded sample of {min(ROWS, total):,} rows, and say so"
+        f"about single rows are put to {put_to}"
     )
     weighted = roles.weight is not None
     reduced = Reduced(

@@ -17,7 +17,7 @@ HINT = "a larger data.reduce_above reads it whole"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrawnRows:
-    """The drawn rows as a sample, the target's answers for them, and in words what they are."""
+    """The drawn rows as a sample, the target's answers for them, and in words what they are; "" where they are all."""
 
     target: Target
     sample: Sample
@@ -25,7 +25,7 @@ class DrawnRows:
 
     def mark(self, row: Finding | Failure | Inapplicable) -> Finding | Failure | Inapplicable:
         """The row; a finding says in its detail, and among what it does not show, that it is of drawn rows."""
-        if not isinstance(row, Finding):
+        if not isinstance(row, Finding) or not self.words:
             return row
         not_shown = "; ".join(
             text for text in (row.not_shown.rstrip("."), f"the other rows: it is {self.words}") if text
@@ -61,9 +61,8 @@ def draw(target: Target, sample: Sample) -> DrawnRows:
     drawn: Sample = sample.reduced.sampled()
     groups = {name: _beside(mine, sample.groups[name]) for name, mine in drawn.groups.items()}
     rows = replace(drawn, groups=groups, training=sample.training)
-    return DrawnRows(
-        target=freeze(columns, rows), sample=rows, words=f"on a seeded sample of {rows.n:,} rows of {sample.n:,}"
-    )
+    words = f"on a seeded sample of {rows.n:,} rows of {sample.n:,}" if rows.n < sample.n else ""
+    return DrawnRows(target=freeze(columns, rows), sample=rows, words=words)
 
 
 def _beside(mine: Groups, whole: Groups) -> Groups:

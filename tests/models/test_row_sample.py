@@ -18,7 +18,7 @@ from steelyard.audit.plan import DataPart, TargetPart
 from steelyard.audit.target import References, Sample
 from steelyard.audit.types import Failure, Finding
 from steelyard.audit.units import Unit, misfit, run_unit, run_units
-from steelyard.models.data import row_sample
+from steelyard.models.data import reduced, row_sample
 from steelyard.models.data.load import load_samples
 from steelyard.models.data.urls import Files
 from steelyard.models.targets.drawn_rows import draw, wants_rows
@@ -241,3 +241,17 @@ def test_rows_are_drawn_from_object_storage_as_from_files(tmp_path: Path) -> Non
     local, remote = load(tmp_path)[1].reduced.sampled(), load(tmp_path, f"{address}/*.parquet")[1].reduced.sampled()
     assert list(local.inputs["place"]) == list(remote.inputs["place"])
     assert local.fingerprint == remote.fingerprint
+
+
+def test_where_all_rows_are_drawn_nothing_is_called_a_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small table that was counted all the same: its findings are of all rows, and say no other thing."""
+    for module in (row_sample, reduced):
+        monkeypatch.setattr(module, "ROWS", 20_000)
+    scored().dropna().to_parquet(tmp_path / "t.parquet")
+    target, sample = load(tmp_path)
+    done = run_unit(unit(Scores(draws=200), target), sample, 3)
+    assert done.findings
+    assert max(f.estimate.n for f in done.findings) == sample.n
+    assert not any("sampled" in f.detail or "sample of" in f.not_shown for f in done.findings)
+    assert not any("sample of" in note for note in sample.notes)
+    assert any("put to all rows" in note for note in sample.notes)
