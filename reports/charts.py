@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from steelyard.reports.numbers import fixed, interval, number
+from steelyard.reports.numbers import figure_text, fixed, interval, number
 from steelyard.reports.sections import Line, Mark, Metric, Part
 from steelyard.reports.text import clip
 
@@ -126,7 +126,7 @@ def _row(label: str, marks: Sequence[Mark], scale: _Scale, y: float, height: flo
             parts.append(f'<path class="{css}" d="M{left:.1f} {at:.1f}H{right:.1f}"/>')
         parts.append(shape(mark.target, scale(mark.value), at))
     lead = marks[0]
-    figure = number(lead.value)
+    figure = figure_text(lead.value, counted=lead.counted)
     if lead.low is not None and lead.high is not None:
         figure += f" {interval(lead.low, lead.high)}"
     parts.append(f'<text class="f" x="{_RIGHT + 14}" y="{middle + 4:.1f}">{escape(figure)}</text>')

@@ -9,7 +9,7 @@ from steelyard.reports.numbers import count, number
 from steelyard.reports.shareable import LEFT_OUT
 from steelyard.reports.text import guard, humanise
 
-__all__ = ["detail_words"]
+__all__ = ["detail_facts", "detail_words"]
 
 _CONTRAST = (
     "of",
@@ -22,6 +22,7 @@ _CONTRAST = (
     "contrasts",
     "small_contrasts",
 )
+_VERSUS = ("versus", "references")
 _AGAINST = {
     "pairwise": "all pairs",
     "rest": "each group with the pooled rest",
@@ -29,16 +30,35 @@ _AGAINST = {
 }
 
 
-def detail_words(detail: Mapping[str, Scalar]) -> tuple[str, ...]:
-    """Short phrases, the groups of the widest contrast first. Groups left out have a section of their own."""
-    parts = [phrase for phrase in (_between(detail), _compared(detail)) if phrase]
+def detail_facts(detail: Mapping[str, Scalar]) -> tuple[tuple[str, str], ...]:
+    """What is told and its value, the groups of the widest contrast first. Groups left out have their own section."""
+    widest = "widest between" if "lowest" in detail else "between"
+    named = (("compared with", _against(detail)), (widest, _between(detail)), ("compared", _compared(detail)))
+    facts = [(label, value) for label, value in named if value]
     for key, value in detail.items():
-        if key in _CONTRAST or key.startswith(LEFT_OUT) or value is False or value == "":
+        known = key in _CONTRAST or (key in _VERSUS and all(k in detail for k in _VERSUS))
+        if known or key.startswith(LEFT_OUT) or value is False or value == "":
             continue
-        name = humanise(guard(key)).lower()
         shown = number(value) if isinstance(value, float) else guard(str(value))
-        parts.append(name if value is True else f"{name}: {shown}")
-    return tuple(parts)
+        facts.append((humanise(guard(key)).lower(), "yes" if value is True else shown))
+    return tuple(facts)
+
+
+def detail_words(detail: Mapping[str, Scalar]) -> tuple[str, ...]:
+    """The same as short phrases, such as "bins: 15"."""
+    plain = ("compared with", "widest between", "between", "compared")
+    return tuple(
+        value if label in plain else label if value == "yes" else f"{label}: {value}"
+        for label, value in detail_facts(detail)
+    )
+
+
+def _against(detail: Mapping[str, Scalar]) -> str:
+    """Which of the references of a gate decides it: the one that speaks most against the model under audit."""
+    if not all(key in detail for key in _VERSUS):
+        return ""
+    name, n = guard(str(detail["versus"])), detail["references"]
+    return name if n == 1 else f"{name}, of {n} references the one it does worst against"
 
 
 def _between(detail: Mapping[str, Scalar]) -> str:

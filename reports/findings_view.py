@@ -9,7 +9,8 @@ from steelyard.audit.types import Direction, Finding, Scalar, Verdict
 from steelyard.reports.curves import curves_of
 from steelyard.reports.details import detail_words
 from steelyard.reports.exposed import exposed_of
-from steelyard.reports.numbers import count, estimate_text, limit, number, percent
+from steelyard.reports.nearer import beyond_ideal
+from steelyard.reports.numbers import count, estimate_text, figure_text, is_count, limit, percent
 from steelyard.reports.roc import rocs_of
 from steelyard.reports.sections import Cell, Family, Glance, Line, Mark, Metric, Part, Question, Row
 from steelyard.reports.shareable import WITHHELD, Shareable
@@ -102,10 +103,14 @@ def _glance(metric: Metric, columns: tuple[str, ...]) -> Glance:
 def _span(metric: Metric, index: int) -> str:
     """The one figure of a column, or from the least to the greatest of its groups' values."""
     rows = [row for part in metric.parts for row in part.rows]
-    values = [mark.value for row in rows for mark in row.marks if mark.target == index]
-    if len(values) == 1:
+    marks = [mark for row in rows for mark in row.marks if mark.target == index]
+    if len(marks) == 1:
         return next(row.cells[index].text for row in rows if any(mark.target == index for mark in row.marks))
-    return f"{number(min(values))} to {number(max(values))} ({len(values)} readings)" if values else "–"
+    if not marks:
+        return "–"
+    whole = all(mark.counted for mark in marks)
+    least, most = (figure_text(f(mark.value for mark in marks), counted=whole) for f in (min, max))
+    return f"{least} to {most} ({len(marks)} readings)"
 
 
 def _metric(shared: Shareable, metric: str, found: Sequence[Finding], evidence: EvidenceBytes) -> Metric:
@@ -122,7 +127,7 @@ def _metric(shared: Shareable, metric: str, found: Sequence[Finding], evidence: 
         name=metric_name(metric),
         anchor=anchor_of(metric),
         definition=guard(first.definition),
-        direction=_DIRECTION[first.direction] + _ideal(first),
+        direction=_better(found),
         not_shown=guard(first.not_shown.rstrip(".")),
         level=" and ".join(percent(level) for level in levels),
         methods=tuple(sorted({guard(e.method) for e in shown if e.method})),
@@ -138,8 +143,15 @@ def _metric(shared: Shareable, metric: str, found: Sequence[Finding], evidence: 
     )
 
 
-def _ideal(finding: Finding) -> str:
-    return "" if finding.ideal is None else f"; ideal {limit(finding.ideal)}"
+def _better(found: Sequence[Finding]) -> str:
+    """Which way is better. The ideal itself, where figures lie on both sides of it."""
+    first = found[0]
+    if first.ideal is None:
+        return _DIRECTION[first.direction]
+    ideal = limit(first.ideal)
+    if beyond_ideal(found):
+        return f"the nearer to {ideal} the better"
+    return f"{_DIRECTION[first.direction]}; ideal {ideal}"
 
 
 def _notes(found: Sequence[Finding], no_interval: Iterable[str]) -> tuple[str, ...]:
@@ -215,7 +227,9 @@ def _row(shared: Shareable, label: str, by_target: Mapping[str, Finding], target
         if n != "–" and estimate.n_effective is not None:
             n += f" (effective {count(round(estimate.n_effective))})"
         cells.append(Cell(text=estimate_text(estimate), n=n, note=_note(shared, finding)))
-        marks.append(Mark(target=index, value=estimate.value, low=estimate.low, high=estimate.high))
+        marks.append(
+            Mark(target=index, value=estimate.value, low=estimate.low, high=estimate.high, counted=is_count(estimate))
+        )
     return Row(label=label, cells=tuple(cells), marks=tuple(marks))
 
 

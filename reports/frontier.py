@@ -2,7 +2,8 @@
 
 Computed from the findings of the record alone. A disparity says little by itself: beside references that were trained
 on the same rows, some of them told to treat groups alike, it shows whether it could have been smaller, and at what
-cost in accuracy.
+cost in accuracy. A model that gives everybody the same answer has no disparity at all and is right as often as its
+answer is, so that its accuracy is drawn too: beside it, a small gap is no merit of a model that hardly ever says yes.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from steelyard.audit.types import Estimate, Finding, Scalar
-from steelyard.reports.numbers import estimate_text
+from steelyard.reports.numbers import estimate_text, number
+from steelyard.reports.one_answer import OneAnswer, one_answer
 from steelyard.reports.scatter import Dot, Scatter, draw_scatter
 from steelyard.reports.shareable import WITHHELD, Shareable
 from steelyard.reports.text import describe_where, guard
@@ -32,6 +34,7 @@ class Place:
     index: int  # in the order of the record's targets: 0 is the candidate
     name: str
     accuracy: str
+    idle: str  # how the accuracy stands to that of one answer for all; "" where that is not known
     disparities: tuple[str, ...]
     better: str
     x: Estimate | None  # None where it is not shown
@@ -48,6 +51,7 @@ class Frontier:
     scopes: tuple[str, ...]
     places: tuple[Place, ...]
     absent: tuple[str, ...]
+    one_answer: OneAnswer | None
 
 
 def frontiers(shared: Shareable) -> tuple[Frontier, ...]:
@@ -72,6 +76,7 @@ def _frontier(shared: Shareable, metric: str, title: str) -> Frontier | None:
     there = [name for name in names if name in accuracy and name in gaps[shown[0]]]
     if len(there) < 2:
         return None
+    floor = one_answer(shared, accuracy[candidate].estimate.level)
     points = {name: (gaps[shown[0]][name], accuracy[name]) for name in there}
     return Frontier(
         metric=metric,
@@ -83,6 +88,7 @@ def _frontier(shared: Shareable, metric: str, title: str) -> Frontier | None:
                 index=names.index(name),
                 name=guard(name),
                 accuracy=_text(shared, accuracy[name]),
+                idle=_idle(shared.estimate(accuracy[name]), floor),
                 disparities=tuple(_text(shared, gaps[scope].get(name)) for scope in shown),
                 better=_better(shared, name, points),
                 x=shared.estimate(points[name][0]),
@@ -91,6 +97,7 @@ def _frontier(shared: Shareable, metric: str, title: str) -> Frontier | None:
             for name in there
         ),
         absent=tuple(guard(name) for name in names if name not in there),
+        one_answer=floor,
     )
 
 
@@ -109,6 +116,15 @@ def _text(shared: Shareable, finding: Finding | None) -> str:
         return "–"
     estimate = shared.estimate(finding)
     return WITHHELD if estimate is None else estimate_text(estimate)
+
+
+def _idle(accuracy: Estimate | None, floor: OneAnswer | None) -> str:
+    """In words where a model is no better than one answer for all, by the estimates, or not clearly so."""
+    if accuracy is None or floor is None:
+        return ""
+    if accuracy.value <= floor.share.value:
+        return "no better than one answer for all"
+    return "" if _below(floor.share, accuracy) else "not clearly better than one answer for all"
 
 
 def _better(shared: Shareable, name: str, points: Mapping[str, tuple[Finding, Finding]]) -> str:
@@ -140,7 +156,7 @@ def _below(one: Estimate, other: Estimate) -> bool:
 
 def draw(frontier: Frontier) -> str:
     """The scatter as inline SVG; an empty string where fewer than two models can be drawn."""
-    scope = frontier.scopes[0]
+    scope, answer = frontier.scopes[0], frontier.one_answer
     return draw_scatter(
         Scatter(
             anchor=frontier.anchor,
@@ -151,5 +167,6 @@ def draw(frontier: Frontier) -> str:
             up="accuracy",
             mark=0.0,
             dots=tuple(Dot(index=place.index, name=place.name, x=place.x, y=place.y) for place in frontier.places),
+            floor=None if answer is None else (answer.share.value, f"{answer.name}: {number(answer.share.value)}"),
         )
     )

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
-from steelyard.audit.types import Failure, Status
+from steelyard.audit.record import Record
+from steelyard.audit.types import Failure, Inapplicable, Status
+from steelyard.reports.numbers import count
+from steelyard.reports.reasons import failure_gaps, inapplicable_gaps
 from steelyard.reports.sections import Gap, Untested
 from steelyard.reports.shareable import LEFT_OUT, Shareable
-from steelyard.reports.text import describe_where, guard
+from steelyard.reports.text import guard
 
 __all__ = ["gaps", "untested"]
+
+Row = TypeVar("Row", bound=Failure | Inapplicable)
 
 
 def gaps(shared: Shareable) -> tuple[Gap, ...]:
@@ -29,11 +34,11 @@ def gaps(shared: Shareable) -> tuple[Gap, ...]:
             subject = f"gate {v.gate}: {guard(v.metric)}"
             found.append(Gap(kind="Gate not measured", subject=subject, reason=guard(shared.text(v.reason, v.where))))
     rest = untested(shared)
-    if rest.failures:
-        n, probes = len(record.failures), sorted({guard(f.probe) for f in record.failures})
-        reason = f"{n} part{'s' * (n != 1)} of it gave no number"
+    if record.failures:
+        probes = sorted({guard(f.probe) for f in record.failures})
+        reason = f"{_tally(record, record.failures)} gave no number"
         found.append(Gap(kind="Could not be measured", subject=", ".join(probes), reason=reason, more=True))
-    if rest.inapplicable:
+    if record.inapplicable:
         measured = {(f.probe, f.target) for f in record.findings}
         partly = {i.probe: " (in part)" for i in record.inapplicable if (i.probe, i.target) in measured}
         names = sorted({guard(i.probe) + partly.get(i.probe, "") for i in record.inapplicable})
@@ -51,51 +56,45 @@ def gaps(shared: Shareable) -> tuple[Gap, ...]:
 def untested(shared: Shareable) -> Untested:
     """What gave no number and why, groups left out of comparisons, groups hidden."""
     record = shared.record
-    failures = tuple(
-        Gap(
-            kind=guard(f.target),
-            subject=f"{', '.join(guard(m) for m in f.metrics) or guard(f.probe)} ({_where_shown(shared, f.where)})",
-            reason=guard(shared.text(f.reason, f.where)),
-            hint=guard(shared.text(f.hint, f.where)),
-        )
-        for f in _attacks_together(record.failures)
-    )
-    inapplicable = tuple(
-        Gap(
-            kind=guard(i.target),
-            subject=guard(i.probe),
-            reason=guard(i.reason),
-            hint=f"missing: {', '.join(guard(m) for m in i.missing)}" if i.missing else "",
-        )
-        for i in record.inapplicable
-    )
+    own, theirs = _of_candidate(record, record.failures), _of_references(record, record.failures)
+    own_unfit, their_unfit = _of_candidate(record, record.inapplicable), _of_references(record, record.inapplicable)
     return Untested(
-        failures=failures,
-        inapplicable=inapplicable,
+        failures=failure_gaps(shared, own),
+        inapplicable=inapplicable_gaps(shared, own_unfit),
+        reference_failures=failure_gaps(shared, theirs),
+        reference_inapplicable=inapplicable_gaps(shared, their_unfit),
+        of_references=_both(len(theirs), len(their_unfit)),
         groups=_groups_left_out(shared),
         suppression=_suppression(shared),
         withheld=_withheld(shared),
     )
 
 
-def _attacks_together(failures: Iterable[Failure]) -> list[Failure]:
-    """Failures that differ in the attack alone as one that names them all: the reason lies with the data then."""
-    together: dict[tuple[Failure, bool], list[str]] = {}
-    for failure in failures:
-        rest = {key: value for key, value in failure.where.items() if key != "attack"}
-        named = "attack" in failure.where
-        together.setdefault((replace(failure, where=rest), named), []).append(str(failure.where.get("attack", "")))
-    return [
-        replace(failure, where={"attack": ", ".join(dict.fromkeys(attacks)), **failure.where}) if named else failure
-        for (failure, named), attacks in together.items()
-    ]
+def _both(failed: int, unfit: int) -> str:
+    """ "1,814 parts could not be measured, 18 times a probe did not apply"."""
+    words = [f"{count(failed)} part{'s' * (failed != 1)} could not be measured"] if failed else []
+    words += [f"{count(unfit)} time{'s' * (unfit != 1)} a probe did not apply"] if unfit else []
+    return ", ".join(words)
 
 
-def _where_shown(shared: Shareable, where: Mapping[str, object]) -> str:
-    plain = {k: v for k, v in where.items() if isinstance(v, (str, int, float, bool))}
-    if shared.hides(plain):
-        return "a group too small to show"
-    return describe_where(plain) if plain else "everywhere"
+def _of_candidate(record: Record, rows: Iterable[Row]) -> tuple[Row, ...]:
+    return tuple(row for row in rows if row.target == record.candidate().name)
+
+
+def _of_references(record: Record, rows: Iterable[Row]) -> tuple[Row, ...]:
+    return tuple(row for row in rows if row.target != record.candidate().name)
+
+
+def _tally(record: Record, rows: Sequence[Failure | Inapplicable]) -> str:
+    """ "86 parts of it on the model under audit and 1,814 on 26 references", or one side alone."""
+    own, theirs = len(_of_candidate(record, rows)), len(_of_references(record, rows))
+    models = len({row.target for row in rows} - {record.candidate().name})
+    beside = f"{models} reference{'s' * (models != 1)}"
+    if not theirs:
+        return f"{count(own)} part{'s' * (own != 1)} of it"
+    if not own:
+        return f"{count(theirs)} part{'s' * (theirs != 1)} of it on {beside}"
+    return f"{count(own)} part{'s' * (own != 1)} of it on the model under audit and {count(theirs)} on {beside}"
 
 
 def _groups_left_out(shared: Shareable) -> tuple[Gap, ...]:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from steelyard.reports.risk import Risk
-from steelyard.reports.sections import Family, Gap, GateRow
+from steelyard.reports.sections import Family, Gap, GateRow, Untested
 from steelyard.reports.text import clip
 from steelyard.reports.view import View
 from steelyard.reports.words import STATUS_SIGN
@@ -53,7 +53,12 @@ def render_markdown(view: View) -> str:
         lines += ["## Accuracy against disparity", ""]
     for frontier in view.frontiers:
         columns = ("Model", "Accuracy", *frontier.scopes, "Better on both counts")
-        places = [(p.name, p.accuracy, *p.disparities, p.better) for p in frontier.places]
+        places = [
+            (p.name, f"{p.accuracy}; {p.idle}" if p.idle else p.accuracy, *p.disparities, p.better)
+            for p in frontier.places
+        ]
+        if (one := frontier.one_answer) is not None:
+            places.append((one.name, f"{one.text}, n = {one.n}", *("0" for _ in frontier.scopes), "–"))
         lines += [f"### {escape(frontier.title)}", "", *_table(columns, places), ""]
     if view.risk is not None:
         lines += ["## Membership risk against accuracy and groups", "", *_risk(view.risk)]
@@ -64,7 +69,7 @@ def render_markdown(view: View) -> str:
             for b in view.references.balances
         ]
         lines += ["## What each reference gains and what it costs", "", *_table(head_words, sides), ""]
-    lines += ["## Not tested, and why", "", *_gaps((*view.untested.failures, *view.untested.inapplicable)), ""]
+    lines += ["## Not tested, and why", "", *_untested(view.untested), ""]
     if view.untested.suppression:
         lines += [f"Groups not shown: {escape(view.untested.suppression)}.", ""]
     if view.waivers:
@@ -84,7 +89,19 @@ def _gaps(gaps: Sequence[Gap]) -> list[str]:
     lines = []
     for g in gaps:
         hint = f"; {escape(g.hint, 300)}" if g.hint else ""
-        lines.append(f"- **{escape(g.kind, _MAX)}**: {escape(g.subject, 300)}: {escape(g.reason, 300)}{hint}")
+        subject = f"{g.subject}, {'; '.join(g.parts)}" if g.parts else g.subject
+        lines.append(f"- **{escape(g.kind, _MAX)}**: {escape(subject, 300)}: {escape(g.reason, 300)}{hint}")
+    return lines
+
+
+def _untested(found: Untested) -> list[str]:
+    """The candidate's reasons, and how often a reference was not tested; the HTML report names every part."""
+    own = (*found.failures, *found.inapplicable)
+    lines = _gaps(own) if own or not found.of_references else []
+    if found.of_references:
+        n = len(found.reference_failures) + len(found.reference_inapplicable)
+        reasons = f"{n} reason{'s' * (n != 1)}, each in the HTML report"
+        lines.append(f"- **Of the references**: {found.of_references}: {reasons}")
     return lines
 
 

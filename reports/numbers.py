@@ -6,7 +6,18 @@ import math
 
 from steelyard.audit.types import Estimate
 
-__all__ = ["count", "estimate_text", "fixed", "interval", "limit", "number", "p_value", "percent"]
+__all__ = [
+    "count",
+    "estimate_text",
+    "figure_text",
+    "fixed",
+    "interval",
+    "is_count",
+    "limit",
+    "number",
+    "p_value",
+    "percent",
+]
 
 _MINUS = "−"  # U+2212: typeset as wide as a plus, and no spreadsheet takes it for the start of a formula
 
@@ -64,8 +75,20 @@ def interval(low: float, high: float) -> str:
     return f"[{number(low)}, {number(high)}]"
 
 
+def is_count(estimate: Estimate) -> bool:
+    """Is it a whole number of rows or people, read off and not estimated? Its reason for no interval then says so."""
+    return estimate.low is None and estimate.no_interval.startswith("a count of") and float(estimate.value).is_integer()
+
+
+def figure_text(value: float, *, counted: bool) -> str:
+    """A value as a count, "1,204", or as a number, "0.172"."""
+    return count(value) if counted else number(value)
+
+
 def estimate_text(estimate: Estimate) -> str:
-    """The value with its interval: "0.172 [0.160, 0.185]"; without one, "0.172 (no interval)"."""
+    """The value with its interval: "0.172 [0.160, 0.185]"; without one, "0.172 (no interval)"; a count as it is."""
+    if is_count(estimate):
+        return count(estimate.value)
     if estimate.low is None or estimate.high is None:
         return f"{number(estimate.value)} (no interval)"
     return f"{number(estimate.value)} {interval(estimate.low, estimate.high)}"

@@ -13,9 +13,10 @@ from html import escape
 from typing import Any
 
 from steelyard.audit.record import TargetCard
-from steelyard.audit.types import Direction, Estimate, Finding
+from steelyard.audit.types import Direction, Finding
 from steelyard.reports.charts import ticks
 from steelyard.reports.findings_view import full_name
+from steelyard.reports.nearer import clearly_better
 from steelyard.reports.numbers import count, estimate_text, fixed, number
 from steelyard.reports.sections import Fact
 from steelyard.reports.shareable import Shareable
@@ -111,7 +112,7 @@ def _balance(
         one, two = shared.estimate(mine), shared.estimate(theirs)
         if one is None or two is None:
             continue
-        sign = _clearly(one, two, mine.direction)
+        sign = clearly_better(mine, one, two)
         if sign == 0:
             undecided += 1
             continue
@@ -127,16 +128,6 @@ def _balance(
     )
 
 
-def _clearly(mine: Estimate, theirs: Estimate, direction: Direction) -> int:
-    """1 where mine is better beyond both intervals, -1 where worse, 0 where they overlap or one has no interval."""
-    if mine.low is None or mine.high is None or theirs.low is None or theirs.high is None:
-        return 0
-    higher = 1 if direction is Direction.HIGHER else -1
-    if mine.low > theirs.high:
-        return higher
-    return -higher if mine.high < theirs.low else 0
-
-
 def _listed(texts: Sequence[str]) -> tuple[str, ...]:
     rest = len(texts) - _MOST_LISTED
     return (*texts[:_MOST_LISTED], f"and {rest} more") if rest > 0 else tuple(texts)
@@ -149,8 +140,15 @@ def _price(shared: Shareable, card: TargetCard) -> str:
         return "–"
     cost = spent.get("cost")
     peak = cost.get("peak_memory") if isinstance(cost, Mapping) else None  # MiB of the process
-    memory = f", peak {number(peak / 1024, 1)} GiB" if isinstance(peak, (int, float)) and peak > 0 else ""
-    return f"{number(seconds, 1)} CPU-s{memory}"
+    memory = ""
+    if isinstance(peak, (int, float)) and not isinstance(peak, bool) and peak > 0:
+        memory = f"; the whole process held up to {_tenth(peak / 1024)} GiB"
+    return f"{_tenth(seconds)} CPU-s{memory}"
+
+
+def _tenth(value: float) -> str:
+    """With one decimal; what would be rounded to nothing is "< 0.1"."""
+    return fixed(value, 1) if value >= 0.1 or value <= 0 else "< 0.1"
 
 
 def _spent(shared: Shareable, card: TargetCard) -> Mapping[str, Any]:

@@ -45,6 +45,7 @@ class Scatter:
     up: str
     mark: float
     dots: tuple[Dot, ...]
+    floor: tuple[float, str] | None = None  # a dashed line across, always in sight, and what it says
 
 
 def draw_scatter(scatter: Scatter) -> str:
@@ -53,7 +54,7 @@ def draw_scatter(scatter: Scatter) -> str:
     if len(drawn) < 2:
         return ""
     across = _Axis([x for _, x, _ in drawn], _LEFT, _RIGHT, also=(scatter.mark,))
-    up = _Axis([y for _, _, y in drawn], _BOTTOM, _TOP)
+    up = _Axis([y for _, _, y in drawn], _BOTTOM, _TOP, also=() if scatter.floor is None else scatter.floor[:1])
     body = "".join(_point(dot, x, y, across, up) for dot, x, y in reversed(drawn))  # the candidate on top
     a = scatter.anchor
     return (
@@ -115,6 +116,11 @@ def _frame(scatter: Scatter, across: _Axis, up: _Axis) -> str:
         parts.append(f'<path class="g" d="M{_LEFT} {y:.1f}H{_RIGHT}"/>')
         parts.append(f'<text class="t" x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{text}</text>')
     parts.append(f'<path class="d" d="M{across(scatter.mark):.1f} {_TOP}V{_BOTTOM}"/>')
+    if scatter.floor is not None:
+        y = up(scatter.floor[0])
+        parts.append(f'<path class="d" d="M{_LEFT} {y:.1f}H{_RIGHT}"/>')
+        words = escape(clip(scatter.floor[1], 60))
+        parts.append(f'<text class="t" x="{_RIGHT - 4}" y="{y - 5:.1f}" text-anchor="end">{words}</text>')
     middle, below = (_LEFT + _RIGHT) / 2, escape(clip(scatter.across, 70))
     parts.append(
         f'<text class="t" x="{middle}" y="{_BOTTOM + 38}" text-anchor="middle">{below}</text>'

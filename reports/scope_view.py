@@ -11,7 +11,7 @@ from steelyard.reports.numbers import count, limit, percent
 from steelyard.reports.sections import Fact, GroupTable, Scope, Waiver
 from steelyard.reports.shareable import WITHHELD, Shareable, plan_part
 from steelyard.reports.text import describe_where, guard
-from steelyard.reports.words import ALWAYS_OPEN, MISSING_ACCESS
+from steelyard.reports.words import ABILITIES, ALWAYS_OPEN, MISSING_ACCESS
 
 __all__ = ["PRIVATE", "reproduction", "scope", "thresholds", "thresholds_set", "waivers"]
 
@@ -47,7 +47,7 @@ def scope(shared: Shareable) -> Scope:
                 guard(t.role),
                 guard(t.kind),
                 guard(t.description) or "–",
-                ", ".join(guard(c) for c in t.capabilities),
+                _abilities(t.capabilities),
             )
             for t in record.targets
         ),
@@ -67,6 +67,11 @@ def _access(kind: str, capabilities: tuple[str, ...]) -> str:
     level = "white box" if Capability.GRADIENTS in capabilities else "black box"
     again = ", and can be trained again" if Capability.FIT_AGAIN in capabilities else ""
     return f"{level}{again}"
+
+
+def _abilities(capabilities: tuple[str, ...]) -> str:
+    known = [words for ability, words in ABILITIES.items() if ability in capabilities]
+    return ", ".join([*known, *(guard(c) for c in capabilities if c not in ABILITIES)]) or "–"
 
 
 def _cannot(kind: str, capabilities: tuple[str, ...]) -> tuple[str, ...]:

@@ -83,6 +83,7 @@ class Gap:
     reason: str
     hint: str = ""
     more: bool = False  # the section on what was not tested says more
+    parts: tuple[str, ...] = ()  # what the subject counts, named one by one; empty where the subject names it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,12 +138,13 @@ class Waiver:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """One estimate in a chart; `target` indexes the metric's columns."""
+    """One estimate in a chart; `target` indexes the metric's columns. `counted`: it is a count, a whole number."""
 
     target: int
     value: float
     low: float | None
     high: float | None
+    counted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -294,10 +296,13 @@ class Family:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Untested:
-    """What was not tested, and why: failures, probes that do not fit, groups too small."""
+    """What was not tested, and why: failures, probes that do not fit, groups too small. The references' stand apart."""
 
     failures: tuple[Gap, ...] = ()
     inapplicable: tuple[Gap, ...] = ()
+    reference_failures: tuple[Gap, ...] = ()
+    reference_inapplicable: tuple[Gap, ...] = ()
+    of_references: str = ""  # how many they are, in words
     groups: tuple[Gap, ...] = ()
     suppression: str = ""
     withheld: tuple[str, ...] = field(default=())

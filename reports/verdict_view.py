@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from steelyard.audit.record import Record
 from steelyard.audit.types import Status, Verdict
-from steelyard.reports.details import detail_words
+from steelyard.reports.details import detail_facts
 from steelyard.reports.findings_view import anchor_of, breadth, full_name
 from steelyard.reports.numbers import count, estimate_text, p_value, percent
 from steelyard.reports.sections import Banner, Count, Fact, GateRow, Headline
@@ -159,7 +159,5 @@ def _gate_facts(shared: Shareable, v: Verdict, *, withheld: bool) -> tuple[Fact,
         facts.append(Fact(label="policy for not refuted", value=v.on_not_refuted))
     if v.waived_from is not None:
         facts.append(Fact(label="verdict without the waiver", value=STATUS_WORD[v.waived_from].lower()))
-    for words in detail_words(shared.detail(v.detail, v.where)):
-        label = "compared" if " comparison" in words else "widest between" if "lowest" in v.detail else "also"
-        facts.append(Fact(label=label, value=words))
+    facts += [Fact(label=label, value=value) for label, value in detail_facts(shared.detail(v.detail, v.where))]
     return tuple(facts)

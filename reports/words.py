@@ -5,6 +5,7 @@ from __future__ import annotations
 from steelyard.audit.types import Capability, Status
 
 __all__ = [
+    "ABILITIES",
     "ALWAYS_OPEN",
     "EXIT_MEANING",
     "FAMILY_TITLES",
@@ -66,6 +67,19 @@ FAMILY_TITLES: dict[str, str] = {
     "privacy": "Privacy",
     "explainability": "Explainability",
     "systemic": "Systemic",
+}
+
+# What a model can do, by capability. The candidate's decide which probes fit.
+ABILITIES: dict[str, str] = {
+    Capability.PREDICT: "decides",
+    Capability.PREDICT_PROBA: "gives probabilities",
+    Capability.QUERY: "answers other inputs too",
+    Capability.LOGITS: "gives raw scores (logits)",
+    Capability.GRADIENTS: "gives gradients",
+    Capability.EMBED: "gives embeddings",
+    Capability.LOGLIKELIHOOD: "scores text",
+    Capability.GENERATE: "writes text",
+    Capability.FIT_AGAIN: "can be trained again",
 }
 
 # What the audit could not look at, by the capability the target did not offer.

@@ -57,7 +57,7 @@ def test_gains_and_costs_are_those_with_intervals_apart(weighed):
     assert robust.gains == ("Attack: error 0.100 [0.080, 0.120] against 0.900 [0.880, 0.920]",)
     assert robust.costs == ("Performance: accuracy 0.800 [0.780, 0.820] against 0.900 [0.880, 0.920]",)
     assert robust.open == "2 of 4 figures"  # F1 overlaps, and the AUC has no interval
-    assert robust.price == "61.4 CPU-s, peak 1.3 GiB"
+    assert robust.price == "61.4 CPU-s; the whole process held up to 1.3 GiB"
     assert beside["network/cnn", "candidate"].costs == ()
     assert beside["network/cnn", "candidate"].price == "–"
 
