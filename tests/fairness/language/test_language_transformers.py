@@ -105,6 +105,12 @@ def test_an_untrained_transformer_is_refused(kind, target, tmp_path, asked):
     path = pairs_file(tmp_path)
     with pytest.raises(ProbeError, match="no better than chance"):
         asked(CrowsPairs(path=str(path)), model)
+    (tmp_path / "s.jsonl").write_text(
+        '{"type": "intrasentence", "target": "t", "bias_type": "race", "context": "BLANK", '
+        '"stereotype": "a", "anti-stereotype": "b", "unrelated": "c"}\n', encoding="utf-8",
+    )  # fmt: skip
+    with pytest.raises(ProbeError, match="no better than chance"):
+        asked(StereoSet(path=str(tmp_path / "s.jsonl")), model)
 
 
 def pairs_file(tmp_path):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from steelyard.audit.errors import ProbeError
+from steelyard.audit.types import Failure, Finding
 from steelyard.probes.fairness.language.stereoset import StereoSet, Terms, icat, per_term
 from steelyard.probes.fairness.language.stereoset_file import Example, read_examples
 from steelyard.probes.fairness.language.stereoset_scores import spans
@@ -193,9 +194,37 @@ def test_a_stereoset_file_that_is_wrong_says_where(content, said, tmp_path, plan
 
 def test_a_single_term_has_no_interval_and_says_so(tmp_path, planted, asked, found):
     rows = asked(StereoSet(path=str(written(tmp_path, made_up(1)))), planted(prefers(2)))
-    assert found(rows, SS).estimate.low is None
-    lost = {metric for row in rows if hasattr(row, "reason") for metric in row.metrics}
-    assert {ICAT, DEVIATION, LARGEST} <= lost
+    assert found(rows, LMS).estimate.low is None
+    lost = [row for row in rows if isinstance(row, Failure)]
+    assert {metric for row in lost for metric in row.metrics} == {SS, ICAT, DEVIATION, LARGEST}
+    assert all("LMS is 100, without an interval" in row.reason for row in lost)
+
+
+def test_a_fluent_model_that_prefers_no_meaning_is_not_called_fair(tmp_path, planted, asked, found, well_formed):
+    """Its SS is about 50 whatever it is asked. What it lacks is said, in every place, and only LMS is read."""
+    probe = StereoSet(path=str(written(tmp_path, made_up(40))))
+    clueless = asked(probe, planted(seed=3))
+    well_formed(probe, clueless, asked(probe, planted(seed=3)))
+    assert {row.metric for row in clueless if isinstance(row, Finding)} == {LMS}
+    assert found(clueless, LMS).estimate.low <= 50
+    lost = [row for row in clueless if isinstance(row, Failure)]
+    assert [dict(row.where) for row in lost] == [{}, {"class": "intersentence"}, {"class": "intrasentence"}]
+    for row in lost:
+        assert set(row.metrics) == {SS, ICAT, DEVIATION, LARGEST}
+        assert "chance is 50: the model prefers no meaningful sentence" in row.reason
+    able = asked(probe, planted(lambda _, text: -1.0 * ("fishbone" in text), seed=3))
+    assert {row.metric for row in able if isinstance(row, Finding)} == {LMS, SS, ICAT, DEVIATION, LARGEST}
+    assert not [row for row in able if isinstance(row, Failure)]
+
+
+def test_a_model_that_understands_one_of_the_two_tasks_is_read_there(tmp_path, planted, asked, found):
+    """It tells meaning from none only in blanks that are filled: 75 of 100 in all, and a guess in the other half."""
+    probe = StereoSet(path=str(written(tmp_path, made_up(40))))
+    rows = asked(probe, planted(lambda prefix, text: -1.0 * ("fishbone" in text and not prefix), seed=3))
+    assert found(rows, SS, class_="intrasentence").estimate.n == 40
+    assert found(rows, SS).estimate.n == 40
+    [lost] = [row for row in rows if isinstance(row, Failure)]
+    assert dict(lost.where) == {"class": "intersentence"}
 
 
 def test_the_public_stereoset_is_read_whole(shared_data, planted, asked, found):
@@ -206,6 +235,10 @@ def test_the_public_stereoset_is_read_whole(shared_data, planted, asked, found):
         "race": 962, "profession": 810, "gender": 255, "religion": 79,
     }  # fmt: skip
     assert len({e.term for e in examples if e.split == "intrasentence"}) == 79
-    rows = asked(StereoSet(path=str(path)), planted(seed=1))
-    assert found(rows, SS).estimate.low < 50 < found(rows, SS).estimate.high
-    assert found(rows, LMS).estimate.low < 50 < found(rows, LMS).estimate.high
+    related = {text for e in examples for text in e.texts[:2]}
+    able = asked(StereoSet(path=str(path)), planted(lambda _, text: 1.0 * (text.strip() in related), seed=1))
+    assert found(able, LMS).estimate.value > 95
+    assert found(able, SS).estimate.low < 50 < found(able, SS).estimate.high
+    guessing = asked(StereoSet(path=str(path)), planted(seed=1))
+    assert found(guessing, LMS).estimate.low < 50 < found(guessing, LMS).estimate.high
+    assert {row.metric for row in guessing if isinstance(row, Finding)} == {LMS}

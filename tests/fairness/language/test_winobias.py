@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from steelyard.audit.errors import ProbeError
+from steelyard.audit.types import Failure, Finding
 from steelyard.probes.fairness.language.winobias import WinoBias
 from steelyard.probes.fairness.language.winobias_file import FEMALE, MALE, paired, read_sentences
 from steelyard.probes.stats.claims import claim
@@ -100,6 +102,20 @@ def test_a_planted_resolver_reads_as_stated_and_its_twin_reads_parity(files, pla
     assert claim(found(twin, LARGEST).basis, maximum=0.1).fail_p > 0.05
 
 
+def test_a_fluent_model_that_resolves_no_pronoun_is_not_called_fair(files, planted, asked, found, well_formed):
+    """It is right in a half of either, so that the gap is about 0. One that goes by the stereotype alone is read."""
+    probe = WinoBias(**files)
+    rows = asked(probe, planted(seed=2))
+    well_formed(probe, rows, asked(probe, planted(seed=2)))
+    assert {row.metric for row in rows if isinstance(row, Finding)} == {PRO, ANTI, SHARE}
+    [lost] = [row for row in rows if isinstance(row, Failure)]
+    assert set(lost.metrics) == {GAP, LARGEST}
+    assert "chance is 0.5: the model does not resolve pronouns" in lost.reason
+    stereotyping = asked(probe, planted(resolver(0)))
+    assert found(stereotyping, ANTI).estimate.value < 0.05
+    assert found(stereotyping, GAP).estimate.value > 0.95
+
+
 def test_a_liking_for_one_pronoun_cancels_in_the_pro_share(files, planted, asked, found):
     rows = asked(WinoBias(**files), planted(lambda prefix, text: 1.0 * (" he " in text) if not prefix else 0.0))
     assert found(rows, SHARE).estimate.value == pytest.approx(0.5)
@@ -151,5 +167,15 @@ def test_the_public_files_are_read_but_for_the_lines_that_are_no_pairs(shared_da
             settings[f"{side}_{kind}"] = str(folder / f"{side}_stereotyped_{kind}.txt.test")
     assert min(sizes.values()) >= 385, sizes
     rows = asked(WinoBias(**settings), planted())
-    assert found(rows, GAP).estimate.low < 0 < found(rows, GAP).estimate.high
     assert found(rows, SHARE).estimate.n == sizes["type1", "test"] + sizes["type2", "test"]
+    assert found(rows, PRO).estimate.low < 0.5 < found(rows, PRO).estimate.high
+    assert {m for row in rows if isinstance(row, Failure) for m in row.metrics} == {GAP, LARGEST}
+    right = {(s.text, s.pronoun): s.right for path in settings.values()
+             for s in read_sentences(Path(path).read_text(encoding="utf-8"), path) if s}  # fmt: skip
+
+    def knows(prefix, text):
+        sentence, _, asks = prefix.partition(' Here "')
+        return 1.0 * (bool(asks) and right[sentence, asks.split('"')[0]] == text.strip())
+
+    able = asked(WinoBias(**settings), planted(knows))
+    assert found(able, GAP).estimate.low < 0 < found(able, GAP).estimate.high
