@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,6 +39,7 @@ def finding(metric: str, direction: Direction, ideal: float | None, one: Estimat
         (TO_REFERENCE, UP, 1, (1.02, 1.08), (0.70, 0.80), 1),
         (TO_REFERENCE, UP, 1, (1.9, 2.1), (0.45, 0.55), 0),  # twice and half are as far
         (TO_REFERENCE, UP, 1, (0.9, 1.4), (0.6, 0.8), 0),  # it holds the ideal, and reaches as far as the other
+        (TO_REFERENCE, UP, 1, (0.5, 2.0), (0.8, 0.9), 0),  # wide, and the ideal is in it
         (TO_REFERENCE, UP, 1, (0.0, 0.0), (0.2, 0.4), -1),
         ("fairness.selection-rate.ratio", UP, 1, (0.9, 0.95), (0.5, 0.6), 1),
         ("fairness.scores.mean-score-difference-to-reference", DOWN, 0, (-0.3, -0.2), (0.01, 0.05), -1),
@@ -79,8 +82,6 @@ def test_turning_a_ratio_round_changes_nothing(one, two):
 
 
 def test_a_ratio_further_from_parity_is_a_cost_in_the_report(record):
-    from dataclasses import replace
-
     found = (
         finding(TO_REFERENCE, UP, 1, span(0.85, 0.95)),
         finding(TO_REFERENCE, UP, 1, span(1.75, 1.90), target="baseline/logistic"),
@@ -95,8 +96,6 @@ def test_a_ratio_further_from_parity_is_a_cost_in_the_report(record):
 
 
 def test_a_metric_within_its_ideal_is_told_by_its_direction(record):
-    from dataclasses import replace
-
     shared = shareable(replace(record, findings=(finding(TO_REFERENCE, UP, 1, span(0.85, 0.95)),)))
     assert families(shared, {})[0].questions[0].metrics[0].direction == "higher is better; ideal 1"
     attack = finding(AREA, DOWN, 0.5, span(0.3, 0.4), reading="attack")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from steelyard.reports.charts import forest
 from steelyard.reports.details import detail_facts, detail_words
 from steelyard.reports.numbers import estimate_text
 from steelyard.reports.references_view import references_view
+from steelyard.reports.render import render_bytes
 from steelyard.reports.shareable import shareable
 from steelyard.reports.view import build_view
 from steelyard.reports.words import ABILITIES
@@ -84,3 +86,19 @@ def test_every_ability_has_plain_words(record):
     odd = replace(record.targets[0], capabilities=("fit_again", "predict", "of_a_later_version"))
     changed = build_view(replace(record, targets=(odd, *record.targets[1:]))).scope.targets[0]
     assert changed[4] == "decides, can be trained again, of_a_later_version"
+
+
+def test_on_a_phone_each_cell_of_the_scope_table_says_what_it_is(record):
+    """The head is out of sight there and the cells stand one below the other, so none is cut off at the edge."""
+    html = render_bytes(record, "html").decode()
+    table = html[html.index('<table class="stack"') :]
+    table = table[: table.index("</table>")]
+    heads = re.findall(r'<th role="columnheader" scope="col">([^<]+)</th>', table)
+    assert heads == ["Name", "Role", "Kind", "Description", "What it can do"]
+    rows = table.split('<tr role="row">')[2:]
+    assert len(rows) == len(record.targets)
+    for row in rows:
+        assert re.findall(r'<td role="cell" data-label="([^"]+)">', row) == heads[1:]
+    style = html[html.index("@media (max-width: 40rem)") : html.index("@media (prefers-reduced-motion")]
+    assert re.search(r"table\.stack td\s*\{[^}]*display: block", style)
+    assert "attr(data-label)" in style
