@@ -44,7 +44,7 @@ class Entry:
     aim: float = 0.0
 
 
-ONE_EPOCH = {"epochs": 1, "length": 64}
+ONE_EPOCH = {"epochs": 1, "length": 64, "lr": 1e-4, "probe_epochs": 5}
 ENTRIES = (
     Entry(name="mnist/mlp", data="mnist", recipe="network/mlp", settings={"epochs": 15}, aim=0.935),
     Entry(name="mnist/cnn", data="mnist", recipe="network/cnn", aim=0.97),

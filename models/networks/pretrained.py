@@ -107,7 +107,7 @@ def load_encoder(
     import transformers
 
     # The checks of a target: a base is looked at like one, and refused with the same line.
-    from steelyard.models.targets.transformers import _check_files, _hub_files, _reason
+    from steelyard.models.targets.transformers import check_files, hub_files, reason_of
 
     local = Path(base).expanduser().is_dir()
     if not local and not _COMMIT.fullmatch(revision):
@@ -117,7 +117,7 @@ def load_encoder(
             hint="name a local folder, or pin the hub's model to a commit of 40 hexadecimal digits",
         )
     source = str(Path(base).expanduser()) if local else base
-    _check_files([entry.name for entry in Path(source).iterdir()] if local else _hub_files(base, revision), base)
+    check_files([entry.name for entry in Path(source).iterdir()] if local else hub_files(base, revision), base)
     given: dict[str, Any] = {"trust_remote_code": False, "local_files_only": local}
     given |= {} if local else {"revision": revision}
     shown = transformers.utils.logging.is_progress_bar_enabled()
@@ -127,7 +127,7 @@ def load_encoder(
         body = transformers.AutoModel.from_pretrained(source, use_safetensors=True, **given)
         tokenizer = transformers.AutoTokenizer.from_pretrained(source, **given)
     except Exception as error:
-        raise TargetError(f"cannot be loaded: {_reason(error)}", where=base, hint="is it whole?") from error
+        raise TargetError(f"cannot be loaded: {reason_of(error)}", where=base, hint="is it whole?") from error
     finally:
         if shown:
             transformers.utils.logging.enable_progress_bar()

@@ -18,7 +18,7 @@ from steelyard.audit.target import Sample, Target
 from steelyard.audit.types import Task
 from steelyard.models.targets.options import NetworkOptions, read_options
 
-__all__ = ["Head", "Pretrained", "transformers_target"]
+__all__ = ["Head", "Pretrained", "check_files", "hub_files", "reason_of", "transformers_target"]
 
 Head = Literal["classifier", "causal", "masked"]
 
@@ -62,7 +62,7 @@ def transformers_target(part: TargetPart, *, base: Path, sample: Sample, name: s
     if folder is not None:
         _check_folder(folder, config, part)
     else:
-        _check_files(_hub_files(source, part.revision), source)
+        check_files(hub_files(source, part.revision), source)
     loaded = _load(part, source, folder, options, name=name)
     if loaded.head == "classifier":
         from steelyard.models.targets.text_classifier import classifier_target
@@ -109,7 +109,7 @@ def _config(folder: Path) -> dict[str, Any]:
     return found
 
 
-def _hub_files(source: str, revision: str | None) -> list[str]:
+def hub_files(source: str, revision: str | None) -> list[str]:
     """The names of the hub's files at the commit; none where the hub does not answer, for the files may be at hand."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import RepositoryNotFoundError
@@ -128,7 +128,7 @@ def _hub_files(source: str, revision: str | None) -> list[str]:
 
 def _check_folder(folder: Path, config: dict[str, Any], part: TargetPart) -> None:
     where = part.path or folder.name
-    _check_files([entry.name for entry in folder.iterdir()], where)
+    check_files([entry.name for entry in folder.iterdir()], where)
     if "auto_map" in config and not part.trust_remote_code:
         from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
@@ -137,7 +137,7 @@ def _check_folder(folder: Path, config: dict[str, Any], part: TargetPart) -> Non
             raise UnsafeArtifact("needs the Python code in its folder, which is not run", where=where, hint=hint)
 
 
-def _check_files(names: list[str], where: str) -> None:
+def check_files(names: list[str], where: str) -> None:
     """Refuse weights that are pickles, and adapters: their base model would come from wherever they say, unpinned."""
     if not names:
         return
@@ -174,13 +174,13 @@ def _load(part: TargetPart, source: str, folder: Path | None, options: NetworkOp
         except TargetError:
             raise
         except Exception as error:
-            raise TargetError(f"cannot be loaded: {_reason(error)}", where=where, hint="is it whole?") from error
+            raise TargetError(f"cannot be loaded: {reason_of(error)}", where=where, hint="is it whole?") from error
         _check_weights(told, head, where)
         try:
             tokenizer = transformers.AutoTokenizer.from_pretrained(source, **common)
         except Exception as error:
             hint = "save the tokenizer beside the model"
-            raise TargetError(f"its tokenizer cannot be loaded: {_reason(error)}", where=where, hint=hint) from error
+            raise TargetError(f"its tokenizer cannot be loaded: {reason_of(error)}", where=where, hint=hint) from error
     _check_tokenizer(tokenizer, model, where)
     said = f"a {type(model).__name__} from {where}{'' if folder is not None else f' at {part.revision}'}"
     said += ", running the code of its folder" if part.trust_remote_code else ""
@@ -293,6 +293,7 @@ def _size(value: Any) -> str:
     return " x ".join(str(part) for part in value) if not isinstance(value, str) else value
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
+    """An error of a library in one line of at most 200 signs, after its type."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from steelyard.models.networks.by_length import by_length
 from steelyard.models.networks.determinism import torch_threads
 from steelyard.models.training.batches import Rows
 from steelyard.models.training.curves import Curves
@@ -33,14 +34,19 @@ def fixed_features(module: nn.Module, rows: Rows, device: str = "auto") -> Tenso
     """
     name = "cuda" if torch.cuda.is_available() else "cpu"
     where = torch.device(name if device == "auto" else device)
-    sizes = torch.zeros(len(rows)) if rows.pad is None else (rows.inputs != rows.pad).sum(1)
-    order = sizes.argsort(stable=True)
     ask: Any = module.eval().to(where)
+
+    def seen(inputs: Tensor) -> Tensor:
+        features: Tensor = ask.features(inputs.to(where)).float().cpu()
+        return features
+
     with torch_threads(), torch.no_grad():
-        parts = [ask.features(rows.batch(part, where).inputs).float().cpu() for part in order.split(_AT_ONCE)]
+        if rows.pad is None:
+            found = torch.cat([seen(part) for part in rows.inputs.split(_AT_ONCE)])
+        else:
+            found = by_length(rows.inputs, seen, pad=rows.pad, batch=_AT_ONCE)
     module.to("cpu")
-    found = torch.cat(parts)
-    return found[order.argsort()]
+    return found
 
 
 def train_head(
