@@ -20,7 +20,10 @@ for library in ("accelerate", "safetensors", "opacus", "peft", "fairlearn"):
     pytest.importorskip(library)
 
 from steelyard.audit.console import BarProgress  # noqa: E402
+from steelyard.audit.plan import DataPart  # noqa: E402
 from steelyard.audit.types import Modality, Task  # noqa: E402
+from steelyard.models.controls.planted_files import plant_files  # noqa: E402
+from steelyard.models.controls.shortcut import Shortcut  # noqa: E402
 from steelyard.models.recipes.recipe import Recipe  # noqa: E402
 from steelyard.models.recipes.registry import RECIPES  # noqa: E402
 
@@ -70,7 +73,8 @@ def data(kind: Modality, folder: Path, shared_data: Path) -> dict[str, Any]:
         found = load_digits()
         images = (found.images[:400] / 16).astype(np.float32)
         np.savez(folder / "digits.npz", images=images, y=found.target[:400])
-        return {"train": "digits.npz", "held_out": 0.4, "label": "y"}
+        plain = DataPart(train="digits.npz", held_out=0.4, label="y")
+        return dict(plant_files(Shortcut(), plain, folder / "marked", base=folder).data)  # one control asks for marks
     if kind is Modality.TABULAR:
         from steelyard.models.data.bundled import load_bundled
 
