@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from steelyard.audit.errors import IntegrityError, PlanError
 from steelyard.audit.record import Record
@@ -12,6 +14,9 @@ from steelyard.reports.curves import CURVE
 from steelyard.reports.exposed import EXPOSED
 from steelyard.reports.roc import ROC
 from steelyard.reports.tables_view import TABLE
+
+if TYPE_CHECKING:
+    from steelyard.reports.view import View
 
 __all__ = ["FILES", "render", "render_bytes"]
 
@@ -28,18 +33,31 @@ def render(record: Record, formats: Sequence[str], out: Path) -> dict[str, Path]
     unknown = [name for name in formats if name not in FILES]
     if unknown:
         raise PlanError(f"report format {unknown[0]!r} is unknown", hint=f"allowed: {', '.join(FILES)}")
-    evidence = _shown_bytes(record, out)
+    shown = _Shown(record, _shown_bytes(record, out))
     written = {}
     for name in dict.fromkeys(formats):
         path = out / FILES[name]
-        write_atomic(path, render_bytes(record, name, evidence))
+        write_atomic(path, _RENDERERS[name](shown).encode("utf-8"))
         written[name] = path
     return written
 
 
 def render_bytes(record: Record, name: str, evidence: Mapping[str, bytes] | None = None) -> bytes:
     """One report as the bytes of its file."""
-    return _RENDERERS[name](record, evidence or {}).encode("utf-8")
+    return _RENDERERS[name](_Shown(record, evidence or {})).encode("utf-8")
+
+
+class _Shown:
+    """A record with what its reports show of the evidence. Its view is made once for all of them."""
+
+    def __init__(self, record: Record, evidence: Mapping[str, bytes]) -> None:
+        self.record, self.evidence = record, evidence
+
+    @cached_property
+    def view(self) -> View:
+        from steelyard.reports.view import build_view
+
+        return build_view(self.record, self.evidence)
 
 
 def _shown_bytes(record: Record, out: Path) -> dict[str, bytes]:
@@ -55,33 +73,31 @@ def _shown_bytes(record: Record, out: Path) -> dict[str, bytes]:
     return found
 
 
-def _html(record: Record, evidence: Mapping[str, bytes]) -> str:
+def _html(shown: _Shown) -> str:
     from steelyard.reports.html import render_html
-    from steelyard.reports.view import build_view
 
-    return render_html(build_view(record, evidence))
+    return render_html(shown.view)
 
 
-def _json(record: Record, evidence: Mapping[str, bytes]) -> str:
+def _json(shown: _Shown) -> str:
     from steelyard.reports.report_json import render_json
 
-    return render_json(record, evidence)
+    return render_json(shown.record, shown.evidence)
 
 
-def _junit(record: Record, evidence: Mapping[str, bytes]) -> str:
+def _junit(shown: _Shown) -> str:
     from steelyard.reports.junit import render_junit
 
-    return render_junit(record)
+    return render_junit(shown.record)
 
 
-def _markdown(record: Record, evidence: Mapping[str, bytes]) -> str:
+def _markdown(shown: _Shown) -> str:
     from steelyard.reports.markdown import render_markdown
-    from steelyard.reports.view import build_view
 
-    return render_markdown(build_view(record, evidence))
+    return render_markdown(shown.view)
 
 
-_RENDERERS: dict[str, Callable[[Record, Mapping[str, bytes]], str]] = {
+_RENDERERS: dict[str, Callable[[_Shown], str]] = {
     "html": _html,
     "json": _json,
     "junit": _junit,

@@ -249,6 +249,7 @@ def _group_rates(
     key = "attribute" if len(names) == 1 else "intersection"
     groups = table.groups(names)
     arms = measure_groups(table, groups, look_up_rates((rate,), table))  # k of n, effective under weights or clusters
+    lows, highs = clopper_pearson(arms.k, arms.n, level)
     for index, group in enumerate(groups.names):
         where: dict[str, Scalar] = {key: "*".join(names), "group": group}
         n, k = float(arms.n[index]), float(arms.k[index])
@@ -262,15 +263,14 @@ def _group_rates(
                 where=where,
             )
             continue
-        low, high = (float(x) for x in clopper_pearson(k, n, level))
         yield Finding(
             metric=metric,
             target=target.name,
             where=where,
             estimate=Estimate(
                 value=k / n,
-                low=low,
-                high=high,
+                low=float(lows[index]),
+                high=float(highs[index]),
                 level=level,
                 n=int(arms.rows[index]),
                 n_effective=None if table.moment is None else n,

@@ -54,12 +54,9 @@ def drawn(errors: NDArray[Any], level: float) -> NDArray[np.float64]:
     """
     import numpy as np
 
-    even = np.quantile(errors, np.append(probabilities(), level), axis=0, method="higher")
     ordered = np.sort(errors, axis=0)
-    most = np.floor((1 - tail()) * (len(ordered) + 1) + 1e-9).astype(np.int64) - 1  # how many may reach it
-    beyond = np.array(ordered[np.maximum(len(ordered) - 1 - np.maximum(most, 0), 0)], dtype=np.float64)
-    beyond[most < 0] = np.inf
-    return np.concatenate([even[:-1], beyond, even[-1:]])
+    even = _upper(ordered, np.append(probabilities(), level))
+    return np.concatenate([even[:-1], _beyond(ordered), even[-1:]])
 
 
 def of_bounds(value: float, bounds: NDArray[np.float64], size: int = GRID) -> Deviation:
@@ -75,5 +72,22 @@ def of_errors(value: float, errors: NDArray[Any], *, more: float = 0.0) -> Devia
     """The basis of drawn errors (draws,), each wider by `more`."""
     import numpy as np
 
-    even = np.quantile(errors, np.linspace(0, 1, GRID), method="higher")
-    return of_bounds(value, np.concatenate([even, drawn(errors, 0.5)[GRID:-1]]) + more)
+    ordered = np.sort(errors)
+    return of_bounds(value, np.concatenate([_upper(ordered, np.linspace(0, 1, GRID)), _beyond(ordered)]) + more)
+
+
+def _upper(ordered: NDArray[Any], p: NDArray[np.float64]) -> NDArray[np.float64]:
+    """numpy's quantiles of the method "higher", of draws in order."""
+    import numpy as np
+
+    found: NDArray[np.float64] = ordered[np.ceil(p * (len(ordered) - 1)).astype(np.int64)]
+    return found
+
+
+def _beyond(ordered: NDArray[Any]) -> NDArray[np.float64]:
+    import numpy as np
+
+    most = np.floor((1 - tail()) * (len(ordered) + 1) + 1e-9).astype(np.int64) - 1  # how many may reach it
+    beyond = np.array(ordered[np.maximum(len(ordered) - 1 - np.maximum(most, 0), 0)], dtype=np.float64)
+    beyond[most < 0] = np.inf
+    return beyond

@@ -86,3 +86,11 @@ def test_what_came_later_is_written_only_where_it_says_something() -> None:
     assert "skew" not in to_plain(Normal(value=0.5, se=0.1, df=9.0))
     assert to_plain(Normal(value=0.5, se=0.1, df=9.0, skew=0.2))["skew"] == 0.2
     assert to_plain(of_errors(0.5, np.arange(2000.0)))["tail"] == [1995, 1998, 1999]
+
+
+@pytest.mark.parametrize("draws", [7, 200, 1000, 1999, 2000])
+def test_the_even_bounds_are_numpys_upper_quantiles(draws: int) -> None:
+    errors = np.abs(np.random.default_rng(draws).normal(size=(draws, 3)))
+    even = np.quantile(errors, confidences(0.95)[:GRID], axis=0, method="higher")
+    np.testing.assert_array_equal(drawn(errors, 0.95)[:GRID], even)
+    np.testing.assert_array_equal(drawn(errors, 0.95)[-1], np.quantile(errors, 0.95, axis=0, method="higher"))
