@@ -62,6 +62,14 @@ class Checkpoint:
             return None
         return (tensors, plain) if plain.get("key") == self.key else None
 
+    def keep(self, tensors: Mapping[str, Tensor], plain: Mapping[str, Any]) -> str:
+        """Write it; where the disk does not take it, the training goes on, and this says why. Empty where it did."""
+        try:
+            self.write(tensors, plain)
+        except OSError as error:
+            return f"no checkpoint could be kept: {error.strerror or error}"
+        return ""
+
     def write(self, tensors: Mapping[str, Tensor], plain: Mapping[str, Any]) -> None:
         """Replace what is there, as a whole. Raises OSError where that cannot be."""
         from safetensors.torch import save

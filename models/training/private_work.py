@@ -249,11 +249,9 @@ class PrivateTraining:
         tensors = packed(self.module, self.good, self.optimizer.original_optimizer)
         tensors |= {f"{_RANDOM}{name}": value for name, value in random.items()}
         plain = asdict(replace(self.state, seconds=self._seconds()))
-        try:
-            self.checkpoint.write(tensors, {**plain, "history": self.accountant.history})
-        except OSError as error:
+        if fault := self.checkpoint.keep(tensors, {**plain, "history": self.accountant.history}):
             self.checkpoint = None
-            self.state.notes.append(f"no checkpoint could be kept: {error.strerror or error}")
+            self.state.notes.append(fault)
 
     def _take_up(self) -> None:
         """Go on from the checkpoint, if there is one whose accountant has counted each step once."""

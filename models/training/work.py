@@ -292,11 +292,9 @@ class Training:
         self.saved = time.monotonic()
         tensors = packed(self.plain, self.good, self.optimizer)
         plain = asdict(replace(self.state, seconds=self._seconds()))
-        try:
-            self.checkpoint.write(tensors, plain)
-        except OSError as error:
+        if fault := self.checkpoint.keep(tensors, plain):
             self.checkpoint = None
-            self.state.notes.append(f"no checkpoint could be kept: {error.strerror or error}")
+            self.state.notes.append(fault)
 
     def _take_up(self) -> None:
         found = None if self.checkpoint is None else self.checkpoint.read()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -237,3 +238,32 @@ def test_a_step_that_broke_off_is_not_tried_again(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(DPOptimizer, "step", full)
     with pytest.raises(TargetError, match="the device's memory does not hold a step; choose a smaller network"):
         trained(SGD)
+
+
+@pytest.mark.parametrize("private", [True, False])
+def test_a_full_disk_costs_the_checkpoint_and_not_the_training(
+    private: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from steelyard.models.training.loop import train_network
+
+    def full(*given: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def train(folder: Path | None) -> tuple[Any, Any]:
+        if private:
+            weights, curves, _ = trained(SGD, folder=folder)
+            return weights, curves
+        inputs = torch.randn(80, 4, generator=torch.Generator().manual_seed(1))
+        with seeded(0, "weights"):
+            module = build("mlp", inputs=4, classes=2, hidden=8, dropout=0.3)
+        curves = train_network(
+            module, Rows(inputs=inputs, labels=(inputs[:, 0] > 0).long()), SGD, seed=0, folder=folder
+        )
+        return torch.cat([p.detach().flatten() for p in module.parameters()]), curves
+
+    plain, _ = train(None)
+    monkeypatch.setattr("steelyard.models.training.checkpoint.os.replace", full)
+    weights, curves = train(tmp_path)
+    assert torch.equal(weights, plain)
+    assert curves.notes == ("no checkpoint could be kept: No space left on device",)
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]  # and nothing half written
